@@ -1,0 +1,342 @@
+"""A plant file (YAML) → Plant, with errors that say file, line, what was got, what was expected and what to do."""
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
+from zoneinfo import ZoneInfo, available_timezones
+
+import yaml
+
+from filiere.errors import PlantError
+from filiere.plant import (
+    Ingredient,
+    Label,
+    Limits,
+    Line,
+    Material,
+    Parameters,
+    Plant,
+    Recipe,
+    Signal,
+    Step,
+    Unit,
+    Workshop,
+)
+from filiere.units import check_unit
+
+FORMAT = 1
+PLANT_BYTES_MAX = 4 * 1024 * 1024
+NESTING_MAX = 40
+_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_SHARE_TOLERANCE = 1e-9
+_NULL, _BOOL, _INT, _FLOAT, _STR = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str"))
+_PACKAGED = files("filiere") / "plants"
+
+Named = TypeVar("Named", Workshop, Line, Unit, Signal, Step, Recipe)
+
+
+def load_plant(name_or_path: str) -> Plant:
+    """A packaged name (`caux`) or a path to a YAML file → Plant.
+
+    Raises:
+        PlantError: no such file, not YAML, or a field that is wrong; the message gives file and line.
+    """
+    if _ID.fullmatch(name_or_path) and (_PACKAGED / f"{name_or_path}.yaml").is_file():
+        return parse_plant((_PACKAGED / f"{name_or_path}.yaml").read_bytes(), f"{name_or_path}.yaml")
+    path = Path(name_or_path)
+    try:
+        with path.open("rb") as stream:
+            body = stream.read(PLANT_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        packaged = ", ".join(sorted(entry.name.removesuffix(".yaml") for entry in _PACKAGED.iterdir()))
+        raise PlantError(
+            f"got plant {name_or_path[:200]!r} ({error}); expected a path to a plant file, or one of: {packaged}"
+        ) from None
+    return parse_plant(body, str(path))
+
+
+def parse_plant(body: bytes, source: str) -> Plant:
+    """The bytes of a plant file → Plant. `source` names the file in errors."""
+    if len(body) > PLANT_BYTES_MAX:
+        raise PlantError(f"{source}: got more than {PLANT_BYTES_MAX} bytes; expected a plant file of some kilobytes")
+    try:
+        text = body.decode("utf-8")
+        _refuse_deep(text, source)
+        root = yaml.compose(text, Loader=yaml.CSafeLoader)
+    except UnicodeDecodeError as error:
+        raise PlantError(f"{source}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{source}:{mark.line + 1}" if mark else source
+        raise PlantError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from None
+    if root is None:
+        raise PlantError(f"{source}: the file is empty; expected a plant: start from the packaged caux.yaml")
+    return _plant(_Node(root, source, "plant"), hashlib.sha256(body).hexdigest())
+
+
+def _refuse_deep(text: str, source: str) -> None:
+    """A file nested too deep would exhaust the composer's stack; its events are read without recursion."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.AliasEvent):
+            raise PlantError(f"{source}:{_line_number(event)}: got an alias (*); write the value out")
+        if depth > NESTING_MAX:
+            raise PlantError(f"{source}:{_line_number(event)}: nested deeper than {NESTING_MAX} levels")
+
+
+def _line_number(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A YAML node under reading, with the path of names that leads to it."""
+
+    node: yaml.Node
+    source: str
+    name: str
+
+    def error(self, got: str, expected: str) -> PlantError:
+        return PlantError(f"{self.source}:{self.node.start_mark.line + 1}: {self.name}: got {got}; expected {expected}")
+
+    @property
+    def shown(self) -> str:
+        if isinstance(self.node, yaml.ScalarNode):
+            return "nothing" if self.node.tag == _NULL else repr(self.node.value)[:60]
+        return "a list" if isinstance(self.node, yaml.SequenceNode) else "a mapping"
+
+    def fields(self, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, "_Node"]:
+        found = dict(self.entries())
+        for name, node in found.items():
+            if name not in required and name not in optional:
+                raise node.error("this field", f"one of {', '.join(required + optional)}: correct or remove it")
+        for name in required:
+            if name not in found:
+                raise self.error(f"no {name}", f"{name}: add it")
+        return found
+
+    def entries(self) -> Iterator[tuple[str, "_Node"]]:
+        if not isinstance(self.node, yaml.MappingNode):
+            raise self.error(self.shown, "a mapping (name: value)")
+        seen: set[str] = set()
+        for key, value in self.node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise self.error("a name that is not a text", "name: value")
+            child = _Node(value, self.source, f"{self.name}.{key.value}")
+            if key.value in seen:
+                raise _Node(key, self.source, child.name).error("this name twice", "each name once: remove one")
+            seen.add(key.value)
+            yield key.value, child
+
+    def items(self) -> tuple["_Node", ...]:
+        if not isinstance(self.node, yaml.SequenceNode):
+            raise self.error(self.shown, "a list")
+        return tuple(_Node(item, self.source, f"{self.name}[{i}]") for i, item in enumerate(self.node.value))
+
+    def text(self) -> str:
+        if not isinstance(self.node, yaml.ScalarNode) or self.node.tag == _NULL or not self.node.value.strip():
+            raise self.error(self.shown, "a text")
+        value: str = self.node.value
+        return value
+
+    def id(self) -> str:
+        value = self.text()
+        if not _ID.fullmatch(value):
+            raise self.error(self.shown, "an id: up to 64 of a-z, 0-9, '_' and '-', starting with a letter or digit")
+        return value
+
+    def number(self, *, low: float = -math.inf, high: float = math.inf) -> float:
+        try:
+            value = float(self.node.value) if self.node.tag in (_INT, _FLOAT) else math.nan
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or not low <= value <= high:
+            bounds = "" if low == -math.inf and high == math.inf else f" from {low:g} to {high:g}"
+            raise self.error(self.shown, f"a number{bounds}")
+        return value
+
+    def boolean(self) -> bool:
+        if self.node.tag != _BOOL or self.node.value.lower() not in ("true", "false"):
+            raise self.error(self.shown, "true or false")
+        return bool(self.node.value.lower() == "true")
+
+    def parameter(self) -> float | str | bool:
+        if self.node.tag in (_INT, _FLOAT):
+            return self.number()
+        return self.boolean() if self.node.tag == _BOOL else self.text()
+
+
+def _plant(root: _Node, digest: str) -> Plant:
+    fields = root.fields(("filiere", "site", "materials", "workshops"))
+    if fields["filiere"].number() != FORMAT:
+        raise fields["filiere"].error(fields["filiere"].shown, f"{FORMAT}, the version of this format")
+    site = fields["site"].fields(("id", "label", "issuer", "timezone"))
+    timezone = site["timezone"].text()
+    if timezone not in available_timezones():
+        raise site["timezone"].error(site["timezone"].shown, "a zone of the IANA database such as Europe/Paris")
+    ZoneInfo(timezone)
+    materials = {name: _material(name, node) for name, node in fields["materials"].entries()}
+    site_id = site["id"].id()
+    return Plant(
+        site=site_id,
+        label=_label(site["label"]),
+        issuer=site["issuer"].text(),
+        timezone=timezone,
+        materials=materials,
+        workshops=_unique(fields["workshops"], lambda node: _workshop(node, site_id, materials)),
+        digest=digest,
+    )
+
+
+def _unique(parent: _Node, read: Callable[[_Node], Named]) -> tuple[Named, ...]:
+    """Read a list whose items carry an id; the list is not empty and each id stands once."""
+    found: dict[str, Named] = {}
+    for node in parent.items():
+        item = read(node)
+        if item.id in found:
+            raise node.error(f"id {item.id!r} twice", "each id once in this list: rename one")
+        found[item.id] = item
+    if not found:
+        raise parent.error("an empty list", "at least one")
+    return tuple(found.values())
+
+
+def _label(node: _Node) -> Label:
+    fields = node.fields(("fr", "en"))
+    return Label(fr=fields["fr"].text(), en=fields["en"].text())
+
+
+def _material(name: str, node: _Node) -> Material:
+    if not _ID.fullmatch(name):
+        raise node.error(f"material id {name!r}", "up to 64 of a-z, 0-9, '_' and '-'")
+    fields = node.fields(("label",), ("moisture",))
+    moisture = fields["moisture"].number(low=0, high=1) if "moisture" in fields else 0.0
+    return Material(id=name, label=_label(fields["label"]), moisture=moisture)
+
+
+def _workshop(node: _Node, site: str, materials: dict[str, Material]) -> Workshop:
+    fields = node.fields(("id", "label", "lines"))
+    workshop = fields["id"].id()
+    lines = _unique(fields["lines"], lambda line: _line(line, f"{site}/{workshop}", materials))
+    return Workshop(id=workshop, label=_label(fields["label"]), lines=lines)
+
+
+def _line(node: _Node, prefix: str, materials: dict[str, Material]) -> Line:
+    fields = node.fields(("id", "label", "units", "steps"), ("simulator",))
+    line_id = fields["id"].id()
+    units = _unique(fields["units"], _unit)
+    return Line(
+        id=line_id,
+        path=f"{prefix}/{line_id}",
+        label=_label(fields["label"]),
+        units=units,
+        steps=_unique(fields["steps"], lambda step: _step(step, units, materials)),
+        simulator=_parameters(fields),
+    )
+
+
+def _parameters(fields: dict[str, _Node]) -> Parameters:
+    if "simulator" not in fields:
+        return {}
+    return {name: node.parameter() for name, node in fields["simulator"].entries()}
+
+
+def _unit(node: _Node) -> Unit:
+    fields = node.fields(("id", "label", "signals"), ("simulator",))
+    device = fields["id"].id()
+    signals = _unique(fields["signals"], lambda signal: _signal(signal, device))
+    return Unit(id=device, label=_label(fields["label"]), signals=signals, simulator=_parameters(fields))
+
+
+def _signal(node: _Node, device: str) -> Signal:
+    fields = node.fields(("id", "label", "unit", "period_s", "range", "resolution"), ("critical", "limits"))
+    bounds = fields["range"].items()
+    if len(bounds) != 2:
+        raise fields["range"].error(f"{len(bounds)} numbers", "[low, high], what the sensor can mean")
+    low, high = (bound.number() for bound in bounds)
+    if low >= high:
+        raise fields["range"].error(f"[{low:g}, {high:g}]", "low below high")
+    unit = fields["unit"].text()
+    try:
+        check_unit(unit)
+    except ValueError as error:
+        raise fields["unit"].error(
+            f"unit {unit!r} ({error})", "a UCUM code such as Cel, bar, kg, kg/h, 1, /min"
+        ) from None
+    return Signal(
+        id=fields["id"].id(),
+        device=device,
+        label=_label(fields["label"]),
+        unit=unit,
+        period_s=fields["period_s"].number(low=0.001, high=86_400),
+        range_low=low,
+        range_high=high,
+        resolution=fields["resolution"].number(low=0),
+        critical=fields["critical"].boolean() if "critical" in fields else False,
+        limits=_limits(fields["limits"]) if "limits" in fields else Limits(),
+    )
+
+
+def _limits(node: _Node) -> Limits:
+    fields = node.fields((), ("low", "high"))
+    low, high = (fields[side].number() if side in fields else None for side in ("low", "high"))
+    if low is not None and high is not None and low >= high:
+        raise node.error(f"low {low:g}, high {high:g}", "low below high")
+    return Limits(low=low, high=high)
+
+
+def _step(node: _Node, units: tuple[Unit, ...], materials: dict[str, Material]) -> Step:
+    fields = node.fields(("id", "label", "product", "residues", "units", "recipes", "certified"), ("simulator",))
+    keys = {signal.key for unit in units for signal in unit.signals}
+    return Step(
+        id=fields["id"].id(),
+        label=_label(fields["label"]),
+        product=_known(fields["product"], materials, "material"),
+        residues=tuple(_known(residue, materials, "material") for residue in fields["residues"].items()),
+        units=tuple(_known(unit, {unit.id: unit for unit in units}, "unit") for unit in fields["units"].items()),
+        recipes=_unique(fields["recipes"], lambda recipe: _recipe(recipe, keys, materials)),
+        certified=fields["certified"].boolean(),
+        simulator=_parameters(fields),
+    )
+
+
+def _known(node: _Node, known: dict[str, Material] | dict[str, Unit], what: str) -> str:
+    value = node.text()
+    if value not in known:
+        raise node.error(f"{what} {value!r}", f"one of {', '.join(known)}: correct it or add the {what}")
+    return value
+
+
+def _recipe(node: _Node, keys: set[str], materials: dict[str, Material]) -> Recipe:
+    fields = node.fields(("id", "label", "ingredients"), ("targets", "limits"))
+    ingredients = tuple(_ingredient(item, materials) for item in fields["ingredients"].items())
+    total = sum(ingredient.share for ingredient in ingredients)
+    if abs(total - 1.0) > _SHARE_TOLERANCE:
+        raise fields["ingredients"].error(f"shares that add up to {total:g}", "1")
+    targets = dict(fields["targets"].entries()) if "targets" in fields else {}
+    limits = dict(fields["limits"].entries()) if "limits" in fields else {}
+    for key, entry in (*targets.items(), *limits.items()):
+        if key not in keys:
+            raise entry.error(f"signal {key!r}", "unit.signal of this line, such as extruder.melt_temp")
+    return Recipe(
+        id=fields["id"].id(),
+        label=_label(fields["label"]),
+        ingredients=ingredients,
+        targets={key: entry.number() for key, entry in targets.items()},
+        limits={key: _limits(entry) for key, entry in limits.items()},
+    )
+
+
+def _ingredient(node: _Node, materials: dict[str, Material]) -> Ingredient:
+    fields = node.fields(("material", "share"))
+    share = fields["share"].number(low=0, high=1)
+    return Ingredient(material=_known(fields["material"], materials, "material"), share=share)
