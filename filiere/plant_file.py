@@ -27,6 +27,7 @@ from filiere.plant import (
     Unit,
     Workshop,
 )
+from filiere.readings import QUALITY_PREFIX
 from filiere.units import check_unit
 
 FORMAT = 1
@@ -272,8 +273,13 @@ def _signal(node: _Node, device: str) -> Signal:
         raise fields["unit"].error(
             f"unit {unit!r} ({error})", "a UCUM code such as Cel, bar, kg, kg/h, 1, /min"
         ) from None
+    signal_id = fields["id"].id()
+    if signal_id == "time" or signal_id.startswith(QUALITY_PREFIX):
+        raise fields["id"].error(
+            f"signal id {signal_id!r}", f"another one: time and {QUALITY_PREFIX}… are the store's own"
+        )
     return Signal(
-        id=fields["id"].id(),
+        id=signal_id,
         device=device,
         label=_label(fields["label"]),
         unit=unit,

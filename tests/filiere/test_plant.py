@@ -66,6 +66,8 @@ def broken(old: str, new: str) -> tuple[bytes, int]:
         ("timezone: Europe/Paris", "timezon: Europe/Paris", "got this field; expected one of"),
         ("id: w1", "id: W 1", "expected an id"),
         ("id: w1", "id: w1\n        id: w2", "got this name twice"),
+        ("id: plate_temp", "id: time", "time and q_… are the store's own"),
+        ("id: plate_temp", "id: q_temp", "time and q_… are the store's own"),
         ("unit: Cel", "unit: degrees", "expected a UCUM code"),
         ("period_s: 2", "period_s: -2", "expected a number from 0.001"),
         ("period_s: 2", "period_s: .nan", "expected a number from 0.001"),
