@@ -1,0 +1,103 @@
+"""Fixtures every test folder shares: real servers, one of each a session.
+
+A test that asks for a server that is not installed is skipped with one line that says how to get it; where
+FILIERE_REQUIRE_SERVICES=1 it fails, so that nothing is silently skipped in CI.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.servers import (
+    InfluxDB,
+    Mosquitto,
+    PostgreSQL,
+    Server,
+    ServerMissing,
+    find_chromium,
+    find_strace,
+)
+
+SERVICES = {"mosquitto", "influxdb", "postgresql", "postgres_url", "chromium", "strace"}
+REQUIRE_SERVICES = os.environ.get("FILIERE_REQUIRE_SERVICES") == "1"
+_STARTED: list[Server] = []
+
+# the settings of the person who runs the tests must not reach the tests, nor the programs that they start
+for _name in [name for name in os.environ if name.startswith("FILIERE_")]:
+    del os.environ[_name]
+
+T = TypeVar("T")
+S = TypeVar("S", bound=Server)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if SERVICES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.services)
+
+
+def _found(find: Callable[[], T]) -> T:
+    try:
+        return find()
+    except ServerMissing as missing:
+        if REQUIRE_SERVICES:
+            pytest.fail(f"{missing} (FILIERE_REQUIRE_SERVICES=1)", pytrace=False)
+        pytest.skip(str(missing))
+
+
+def _served(kind: Callable[[], S]) -> Iterator[S]:
+    server = _found(kind)
+    try:
+        server.start()
+        _STARTED.append(server)
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def mosquitto() -> Iterator[Mosquitto]:
+    """A running MQTT broker: .host .port .start() .stop() .kill()."""
+    yield from _served(Mosquitto)
+
+
+@pytest.fixture(scope="session")
+def influxdb() -> Iterator[InfluxDB]:
+    """A running InfluxDB 2: .url .token .org .bucket .new_bucket() .start() .stop() .kill()."""
+    yield from _served(InfluxDB)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A running PostgreSQL: .new_database() .start() .stop() .kill()."""
+    yield from _served(PostgreSQL)
+
+
+@pytest.fixture
+def postgres_url(postgresql: PostgreSQL) -> Iterator[str]:
+    """The SQLAlchemy URL of an empty database of this test's own."""
+    url = postgresql.new_database()
+    yield url
+    postgresql.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The browser's executable."""
+    return _found(find_chromium)
+
+
+@pytest.fixture(scope="session")
+def strace() -> Path:
+    """The tracer's executable."""
+    return _found(find_strace)
+
+
+@pytest.fixture(autouse=True)
+def _servers_are_up() -> None:
+    """A test may kill a server; the next one finds it running again."""
+    for server in _STARTED:
+        server.start()
