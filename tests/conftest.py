@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import hypothesis
 import pytest
 
 from tests.servers import (
+    PROJECT,
     InfluxDB,
     Mosquitto,
     PostgreSQL,
@@ -19,15 +21,19 @@ from tests.servers import (
     ServerMissing,
     find_chromium,
     find_strace,
+    unavailable,
 )
 
 SERVICES = {"mosquitto", "influxdb", "postgresql", "postgres_url", "chromium", "strace"}
-REQUIRE_SERVICES = os.environ.get("FILIERE_REQUIRE_SERVICES") == "1"
 _STARTED: list[Server] = []
 
 # the settings of the person who runs the tests must not reach the tests, nor the programs that they start
 for _name in [name for name in os.environ if name.startswith("FILIERE_")]:
     del os.environ[_name]
+
+# how long an example takes depends on what else this machine does: no test asserts it
+hypothesis.settings.register_profile("filiere", deadline=None)
+hypothesis.settings.load_profile("filiere")
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Server)
@@ -43,9 +49,8 @@ def _found(find: Callable[[], T]) -> T:
     try:
         return find()
     except ServerMissing as missing:
-        if REQUIRE_SERVICES:
-            pytest.fail(f"{missing} (FILIERE_REQUIRE_SERVICES=1)", pytrace=False)
-        pytest.skip(str(missing))
+        reason = str(missing)
+    return unavailable(reason)
 
 
 def _served(kind: Callable[[], S]) -> Iterator[S]:
@@ -94,6 +99,14 @@ def chromium() -> Path:
 def strace() -> Path:
     """The tracer's executable."""
     return _found(find_strace)
+
+
+@pytest.fixture(scope="session")
+def artefacts() -> Path:
+    """The folder for what people look at after a run: screenshots, reports. Git ignores it."""
+    folder = PROJECT / "artefacts"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,129 @@
+"""The seal of a run: the root of a Merkle tree over its readings (RFC 9162, 2.1), so that one changed bit is seen.
+
+    leaf hash = SHA-256(0x00 ‖ leaf)          node = SHA-256(0x01 ‖ left ‖ right)
+
+Leaf 0 is the header, RFC 8785 JSON: {"keys": [sorted], "line", "run", "start_ns", "step", "stop_ns"} (times as
+texts). Then one leaf a reading, ordered by (time, key), 19 bytes: time ns int64 ‖ value float64 (IEEE 754) ‖ key
+index uint16 ‖ quality uint8, all big-endian. The key index is the place in the header's `keys`, the quality the place
+in the list of qualities, 0 = good.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import rfc8785
+
+from filiere.archive import KEYS_MAX, SealedRun, ordered_readings
+from filiere.errors import NotAuthentic
+from filiere.readings import QUALITIES
+
+LEAF_PREFIX, NODE_PREFIX = b"\x00", b"\x01"
+LEAF_BYTES = 19
+_LEAF = np.dtype([("prefix", "u1"), ("time_ns", ">i8"), ("value", ">f8"), ("key", ">u2"), ("quality", "u1")])
+"""One reading as it is hashed: the prefix 0x00, then the 19 bytes of the leaf, packed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """What a certificate signs of a run's readings."""
+
+    root: str
+    """Merkle root, hex."""
+    leaves: int
+    """Readings + 1 (the header)."""
+
+
+def seal(sealed: SealedRun) -> Seal:
+    """The seal of a run.
+
+    Raises:
+        NotAuthentic: the readings are not those of one run: keys unsorted or doubled, a series that is not its key's,
+        a time
+            outside [start, stop) or going back, a quality that has no name.
+    """
+    _check(sealed)
+    hashes = [hashlib.sha256(LEAF_PREFIX + header(sealed)).digest(), *_reading_hashes(sealed)]
+    return Seal(root=merkle_root(hashes).hex(), leaves=len(hashes))
+
+
+def header(sealed: SealedRun) -> bytes:
+    """Leaf 0: which run, line, step, window and signals the readings are of."""
+    return rfc8785.dumps(
+        {
+            "run": sealed.run,
+            "line": sealed.line,
+            "step": sealed.step,
+            "start_ns": str(sealed.start_ns),
+            "stop_ns": str(sealed.stop_ns),
+            "keys": list(sealed.keys),
+        }
+    )
+
+
+def merkle_root(hashes: Sequence[bytes]) -> bytes:
+    """Root over leaf hashes. An odd one at the end of a level goes up as it is: the same tree as RFC 9162's definition.
+
+    Raises ValueError when there is no leaf.
+    """
+    if not hashes:
+        raise ValueError("got no leaves; expected at least the header")
+    sha256 = hashlib.sha256
+    level = list(hashes)
+    while len(level) > 1:
+        above = [
+            sha256(NODE_PREFIX + left + right).digest() for left, right in zip(level[0::2], level[1::2], strict=False)
+        ]
+        if len(level) % 2:
+            above.append(level[-1])
+        level = above
+    return level[0]
+
+
+def _reading_hashes(sealed: SealedRun) -> list[bytes]:
+    leaves = memoryview(_leaves(sealed).tobytes())
+    sha256, size = hashlib.sha256, _LEAF.itemsize
+    return [sha256(leaves[at : at + size]).digest() for at in range(0, len(leaves), size)]
+
+
+def _leaves(sealed: SealedRun) -> npt.NDArray[np.void]:
+    """All readings in the order and layout in which they are hashed, shape (n,)."""
+    readings = ordered_readings(sealed)
+    leaves = np.zeros(len(readings.time_ns), _LEAF)
+    leaves["time_ns"] = readings.time_ns
+    leaves["value"] = readings.value
+    leaves["key"] = readings.key_index
+    leaves["quality"] = readings.quality
+    return leaves
+
+
+def _check(sealed: SealedRun) -> None:
+    keys = sealed.keys
+    if len(keys) > KEYS_MAX or list(keys) != sorted(set(keys)):
+        raise NotAuthentic(f"run {sealed.run}: got signals {', '.join(keys)[:200]}; expected each once, in order")
+    if tuple(series.key for series in sealed.series) != keys:
+        raise NotAuthentic(f"run {sealed.run}: got series that are not those of its signals {', '.join(keys)[:200]}")
+    for series in sealed.series:
+        _check_series(sealed, series.key, series.time_ns, series.value, series.quality)
+
+
+def _check_series(
+    sealed: SealedRun,
+    key: str,
+    time_ns: npt.NDArray[np.int64],
+    value: npt.NDArray[np.float64],
+    quality: npt.NDArray[np.uint8],
+) -> None:
+    where = f"run {sealed.run}, {key}"
+    if not len(time_ns) == len(value) == len(quality):
+        raise NotAuthentic(f"{where}: got {len(time_ns)} times, {len(value)} values and {len(quality)} qualities")
+    if len(time_ns) == 0:
+        return
+    if np.any(np.diff(time_ns) <= 0):
+        raise NotAuthentic(f"{where}: got times that do not rise; expected one reading a time, in order")
+    if time_ns[0] < sealed.start_ns or time_ns[-1] >= sealed.stop_ns:
+        raise NotAuthentic(f"{where}: got readings outside the run; expected only those from its start to its stop")
+    if int(quality.max()) >= len(QUALITIES):
+        raise NotAuthentic(f"{where}: got quality {int(quality.max())}; expected at most {len(QUALITIES) - 1}")
