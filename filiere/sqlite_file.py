@@ -112,9 +112,10 @@ def _connect(path: Path, *, mode: str) -> sqlite3.Connection:
 
 def _refuse_other_file(connection: sqlite3.Connection, path: Path, layout: Layout) -> bool:
     """Whether the file is still empty."""
+    # the tables first: a writer that makes the file meanwhile commits them together with the mark
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if not tables and not application_id:
         return True
     if application_id != layout.application_id:

@@ -20,7 +20,9 @@ import urllib.request
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, NoReturn, Self
+
+import pytest
 
 PROJECT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
@@ -31,6 +33,8 @@ HTTP_S_MAX = 10.0
 LOG_TAIL_LINES = 15
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
+REQUIRED = os.environ.get("FILIERE_REQUIRE_SERVICES") == "1"
+"""Where it is set, a missing server is a failure. Read once, before tests/conftest.py clears the environment."""
 
 
 class ServerMissing(Exception):
@@ -39,6 +43,13 @@ class ServerMissing(Exception):
 
 class ServerFailed(Exception):
     """The program is here and did not come up; the text ends with the last lines of its log."""
+
+
+def unavailable(reason: str) -> NoReturn:
+    """End the test: skipped with the reason, or failed where servers are required."""
+    if REQUIRED:
+        pytest.fail(f"{reason} (FILIERE_REQUIRE_SERVICES=1)", pytrace=False)
+    pytest.skip(reason)
 
 
 def find_program(*names: str, get: str, also: Sequence[Path] = ()) -> Path:

@@ -1,0 +1,378 @@
+"""Wire format, version 1, in both directions: topics, readings and events. Pure: bytes in, nouns out.
+
+What cannot be read is refused with MessageRefused, whose `reason` is one of the words below; nothing is repaired,
+defaulted or guessed. What the words mean for a device's maker is written in docs/wire.md.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import isfinite
+from typing import Annotated, Any
+
+import msgspec
+
+from filiere.clock import from_ns, parse_time, to_text
+from filiere.errors import MessageRefused
+from filiere.readings import SEQ_NS
+
+TOPIC_ROOT = "filiere/v1"
+READINGS, EVENTS, STATE = "readings", "events", "state"
+KINDS = (READINGS, EVENTS, STATE)
+
+PAYLOAD_BYTES_MAX = 256 * 1024
+ROWS_MAX = SEQ_NS
+"""Rows in one message: the stored time tells SEQ_NS rows of one instant apart, no more."""
+SEQ_MAX = 2**53
+"""Every JSON reader holds integers exactly up to here."""
+TIME_NS_MAX = 2**62
+"""Both sides of 1970, so that the difference of any two times fits 64 bits."""
+NS_PER_MS = 1_000_000
+
+NOT_JSON, WRONG_SHAPE, WRONG_TOPIC, TOO_LARGE = "not_json", "wrong_shape", "wrong_topic", "too_large"
+LOCAL_TIME, BAD_TIME, NOT_FINITE = "local_time", "bad_time", "not_finite"
+
+_SEGMENT = re.compile(r"[a-z0-9_-]{1,64}")
+_BOOT = r"\A[A-Za-z0-9_-]{1,32}\Z"
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?P<offset>[Zz]|[+-][0-9]{2}:[0-9]{2})?"
+)
+_SHOWN_MAX = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """Where a message was published: `filiere/v1/{site}/{workshop}/{line}/{device}/{kind}`."""
+
+    site: str
+    workshop: str
+    line: str
+    device: str
+    kind: str
+
+    @property
+    def line_path(self) -> str:
+        """`caux/textile/t1`: the line's name everywhere else."""
+        return f"{self.site}/{self.workshop}/{self.line}"
+
+    @property
+    def device_path(self) -> str:
+        """`caux/textile/t1/extruder`."""
+        return f"{self.line_path}/{self.device}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What makes a message the same when it is sent twice."""
+
+    boot: str
+    """New each time that the device starts: 1 to 32 of [A-Za-z0-9_-]."""
+    seq: int
+    """Number of the first row; it starts at 0 with each boot and counts on by one a row."""
+    rows: int
+    """How many numbers the message takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingsMessage:
+    """Rows of one device. Row i has the number `seq + i`, the time `time_ns[i]` and the values `values[signal][i]`."""
+
+    boot: str
+    seq: int
+    time_ns: tuple[int, ...]
+    """Event times, UTC ns, whole µs."""
+    values: Mapping[str, tuple[float | None, ...]]
+    """Signal id → one value a row; None = not measured."""
+    units: Mapping[str, str] = field(default_factory=dict)
+    """Signal id → the unit that the device states (UCUM); absent = the plant model's."""
+
+    @property
+    def identity(self) -> Identity:
+        """Boot, first number and how many rows."""
+        return Identity(boot=self.boot, seq=self.seq, rows=len(self.time_ns))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventMessage:
+    """One EPCIS event of a terminal, its bytes as they were sent."""
+
+    boot: str
+    seq: int
+    body: bytes
+
+    @property
+    def identity(self) -> Identity:
+        """An event takes one number."""
+        return Identity(boot=self.boot, seq=self.seq, rows=1)
+
+
+_Boot = Annotated[str, msgspec.Meta(pattern=_BOOT)]
+_Seq = Annotated[int, msgspec.Meta(ge=0, le=SEQ_MAX)]
+
+
+class _Readings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    boot: _Boot
+    seq: _Seq
+    t: int | str | list[int | str]
+    v: dict[str, float | list[float | None] | None]
+    u: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Event(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    boot: _Boot
+    seq: _Seq
+    event: msgspec.Raw
+
+
+class _State(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    state: str
+
+
+class _Numbered(msgspec.Struct, frozen=True):
+    """As little as it takes to know a message that is refused again."""
+
+    boot: _Boot
+    seq: _Seq
+    t: Any = None
+
+
+_readings_decoder = msgspec.json.Decoder(_Readings)
+_event_decoder = msgspec.json.Decoder(_Event)
+_state_decoder = msgspec.json.Decoder(_State)
+_numbered_decoder = msgspec.json.Decoder(_Numbered)
+_encoder = msgspec.json.Encoder()
+
+
+@lru_cache(maxsize=4096)
+def parse_topic(topic: bytes) -> Topic:
+    """Topic bytes → Topic. Raises MessageRefused (wrong_topic)."""
+    try:
+        segments = topic.decode("ascii").split("/")
+    except UnicodeDecodeError:
+        segments = []
+    if (
+        len(segments) != 7
+        or segments[:2] != ["filiere", "v1"]
+        or segments[6] not in KINDS
+        or not all(_SEGMENT.fullmatch(segment) for segment in segments)
+    ):
+        raise MessageRefused(
+            WRONG_TOPIC,
+            f"got topic {_shown(topic)}; expected {TOPIC_ROOT}/SITE/WORKSHOP/LINE/DEVICE/KIND, each of 1 to 64 of"
+            f" [a-z0-9_-], KIND one of {', '.join(KINDS)}",
+        )
+    return Topic(site=segments[2], workshop=segments[3], line=segments[4], device=segments[5], kind=segments[6])
+
+
+def topic_text(line_path: str, device: str, kind: str) -> str:
+    """`caux/textile/t1`, `extruder`, `readings` → the topic to publish on. Raises MessageRefused (wrong_topic)."""
+    text = f"{TOPIC_ROOT}/{line_path}/{device}/{kind}"
+    parse_topic(text.encode())
+    return text
+
+
+def decode_readings(payload: bytes) -> ReadingsMessage:
+    """Payload of a `readings` topic → its rows, in their order.
+
+    Raises MessageRefused: too_large, not_json, not_finite, wrong_shape, local_time, bad_time.
+    """
+    message = _decode(_readings_decoder, payload)
+    columns = isinstance(message.t, list)
+    times = message.t if isinstance(message.t, list) else [message.t]
+    _check_names(message, times, payload)
+    if not 1 <= len(times) <= ROWS_MAX:
+        raise MessageRefused(WRONG_SHAPE, f"got {len(times)} rows; expected 1 to {ROWS_MAX} in a message")
+    if message.seq + len(times) - 1 > SEQ_MAX:
+        raise MessageRefused(WRONG_SHAPE, f"got seq {message.seq} for {len(times)} rows; expected at most {SEQ_MAX}")
+    values: dict[str, tuple[float | None, ...]] = {}
+    measured = False
+    for name, column in message.v.items():
+        if isinstance(column, list) is not columns:
+            raise MessageRefused(
+                WRONG_SHAPE,
+                f"v.{_shown(name)}: got {'a column' if isinstance(column, list) else 'one value'}; expected"
+                f" {'a column, as t is one' if columns else 'one value, as t is one time'}",
+            )
+        row_values = tuple(column) if isinstance(column, list) else (column,)
+        if len(row_values) != len(times):
+            raise MessageRefused(
+                WRONG_SHAPE, f"v.{_shown(name)}: got {len(row_values)} values; expected {len(times)}, one for each t"
+            )
+        measured = measured or any(value is not None for value in row_values)
+        values[name] = row_values
+    if not measured:
+        raise MessageRefused(WRONG_SHAPE, "got no measured value in v; expected at least one: send nothing instead")
+    units = {} if message.u is msgspec.UNSET else message.u
+    for name in units:
+        if name not in values:
+            raise MessageRefused(WRONG_SHAPE, f"u.{_shown(name)}: got a unit without values; expected it in v too")
+    return ReadingsMessage(
+        boot=message.boot, seq=message.seq, time_ns=tuple(map(_time_ns, times)), values=values, units=units
+    )
+
+
+def decode_event(payload: bytes) -> EventMessage:
+    """Payload of an `events` topic, `{"boot":…,"seq":…,"event":{…}}` → the event's own bytes.
+
+    Raises MessageRefused: too_large, not_json, not_finite, wrong_shape. What the event says is the ledger's to judge.
+    """
+    message = _decode(_event_decoder, payload)
+    body = bytes(message.event)
+    try:
+        event = json.loads(body.decode(), object_pairs_hook=_once_each)
+    except MessageRefused:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise MessageRefused(NOT_JSON, f"event: got bytes that are not JSON ({error}); expected an object") from None
+    if not isinstance(event, dict):
+        raise MessageRefused(WRONG_SHAPE, f"event: got {_shown(event)}; expected one EPCIS 2.0 event, a JSON object")
+    return EventMessage(boot=message.boot, seq=message.seq, body=body)
+
+
+def decode_state(payload: bytes) -> str:
+    """Payload of a `state` topic, `{"state":"online"}` → `online` or `offline`. Raises MessageRefused."""
+    state: str = _decode(_state_decoder, payload).state
+    if state not in ("online", "offline"):
+        raise MessageRefused(WRONG_SHAPE, f"state: got {_shown(state)}; expected online or offline")
+    return state
+
+
+def peek_identity(payload: bytes) -> Identity | None:
+    """Boot, seq and rows of a message that was refused, when they can still be read; else None."""
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        return None
+    try:
+        numbered = _numbered_decoder.decode(payload)
+    except (ValueError, RecursionError):
+        return None
+    rows = len(numbered.t) if isinstance(numbered.t, list) else 1
+    if not 1 <= rows <= ROWS_MAX or numbered.seq + rows - 1 > SEQ_MAX:
+        return None
+    return Identity(boot=numbered.boot, seq=numbered.seq, rows=rows)
+
+
+def encode_readings(message: ReadingsMessage) -> bytes:
+    """Rows → payload: one row in the short form, several as columns. `decode_readings` gives the same message back.
+
+    Raises ValueError for what JSON or the format cannot hold (NaN, a time that is not whole µs, more than ROWS_MAX
+    rows): a device finds out at once, not from the collector's quarantine.
+    """
+    for name, column in message.values.items():
+        if len(column) != len(message.time_ns):
+            raise ValueError(f"{name}: got {len(column)} values; expected {len(message.time_ns)}, one for each time")
+        if not all(value is None or isfinite(value) for value in column):
+            raise ValueError(f"{name}: got a value that is not finite; expected None where nothing was measured")
+    if not 1 <= len(message.time_ns) <= ROWS_MAX:
+        raise ValueError(f"got {len(message.time_ns)} rows; expected 1 to {ROWS_MAX} in a message")
+    times = [_time_value(time_ns) for time_ns in message.time_ns]
+    one = len(times) == 1
+    document: dict[str, object] = {
+        "boot": message.boot,
+        "seq": message.seq,
+        "t": times[0] if one else times,
+        "v": {name: column[0] if one else column for name, column in message.values.items()},
+    }
+    if message.units:
+        document["u"] = message.units
+    return _encoder.encode(document)
+
+
+def encode_event(boot: str, seq: int, body: bytes) -> bytes:
+    """An event's JSON bytes in the envelope that numbers it; the bytes stay as they are."""
+    return _encoder.encode({"boot": boot, "seq": seq, "event": msgspec.Raw(body)})
+
+
+def encode_state(state: str) -> bytes:
+    """`online` or `offline` → payload of a retained `state` message and of the last will."""
+    return _encoder.encode({"state": state})
+
+
+def _time_value(time_ns: int) -> int | str:
+    if time_ns % NS_PER_MS == 0:
+        return time_ns // NS_PER_MS
+    if time_ns % 1000:
+        raise ValueError(f"got time {time_ns} ns; expected whole microseconds")
+    return from_ns(time_ns).isoformat().replace("+00:00", "Z")
+
+
+def _time_ns(value: int | str) -> int:
+    """`t` → UTC ns. Raises MessageRefused (local_time, bad_time)."""
+    if isinstance(value, str):
+        match = _RFC_3339.fullmatch(value)
+        if match is None:
+            raise MessageRefused(
+                BAD_TIME, f"t: got {_shown(value)}; expected RFC 3339 such as {to_text(0)}, or integer ms since 1970"
+            )
+        if match["offset"] is None:
+            raise MessageRefused(
+                LOCAL_TIME, f"t: got {_shown(value)}, a local time; expected an offset such as Z or +01:00"
+            )
+        try:
+            time_ns = parse_time(value.upper())
+        except ValueError as error:
+            raise MessageRefused(BAD_TIME, f"t: {error}") from None
+    else:
+        time_ns = value * NS_PER_MS
+    if not -TIME_NS_MAX <= time_ns <= TIME_NS_MAX:
+        raise MessageRefused(BAD_TIME, f"t: got {_shown(value)}; expected a time from 1824 to 2116, in ms since 1970")
+    return time_ns
+
+
+def _decode(decoder: msgspec.json.Decoder[Any], payload: bytes) -> Any:
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        raise MessageRefused(TOO_LARGE, f"got {len(payload)} bytes; expected at most {PAYLOAD_BYTES_MAX}")
+    try:
+        return decoder.decode(payload)
+    except (ValueError, RecursionError) as error:
+        raise _refusal(payload, error) from None
+
+
+def _refusal(payload: bytes, error: Exception) -> MessageRefused:
+    """Name what is wrong. Only bad messages come here, so a second, slower look is fine."""
+    try:
+        json.loads(payload.decode(), parse_constant=_refuse_number, parse_float=_finite, parse_int=_finite)
+    except MessageRefused as refusal:
+        return refusal
+    except RecursionError:
+        return MessageRefused(NOT_JSON, "got JSON nested too deep; expected a flat message")
+    except ValueError:
+        return MessageRefused(NOT_JSON, f"got bytes that are not JSON ({error}); expected one JSON object")
+    if not isinstance(error, msgspec.ValidationError):  # what Python's reader lets pass, half a surrogate pair say
+        return MessageRefused(NOT_JSON, f"{error}; expected one JSON object in UTF-8")
+    if str(error).endswith("`$.t`"):
+        return MessageRefused(BAD_TIME, f"{error}; expected RFC 3339 with an offset, or integer ms since 1970")
+    return MessageRefused(WRONG_SHAPE, f"{error}; expected boot, seq and what docs/wire.md names")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if isfinite(value) else _refuse_number(text)
+
+
+def _refuse_number(text: str) -> float:
+    raise MessageRefused(NOT_FINITE, f"got {text[:_SHOWN_MAX]}; expected a finite number, null where none was measured")
+
+
+def _check_names(message: _Readings, times: Sequence[int | str], payload: bytes) -> None:
+    """Refuse a name that appears twice: JSON readers keep the last one silently, and a value would be lost.
+
+    Every string of a message is known here, and none may hold a quotation mark, so their number tells.
+    """
+    texts = 5 + sum(isinstance(time, str) for time in times) + len(message.v)
+    if message.u is not msgspec.UNSET:
+        texts += 1 + 2 * len(message.u)
+    if payload.count(b'"') != 2 * texts:
+        raise MessageRefused(WRONG_SHAPE, "got a name twice, or a quotation mark in a text; expected each name once")
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise MessageRefused(WRONG_SHAPE, "event: got a name twice in an object; expected each name once")
+    return document
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:_SHOWN_MAX]

@@ -1,0 +1,164 @@
+"""A small plant, messages with sane defaults, and a recorder on real files with a readings store that can be broken."""
+
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from collector.codec import ReadingsMessage, encode_event, encode_readings, topic_text
+from collector.record_book import RecordBook
+from collector.recorder import Recorder
+from filiere.clock import NS_PER_S, parse_time
+from filiere.embedded_store import EmbeddedStore
+from filiere.errors import StoreRefused, StoreUnavailable
+from filiere.events import event_json
+from filiere.ledger import Ledger
+from filiere.message_log import MessageLog
+from filiere.plant import Label, Limits, Line, Plant, Signal, Unit, Workshop
+
+LINE = "caux/textile/t1"
+EXTRUDER = f"{LINE}/extruder"
+NOON_NS = parse_time("2026-03-11T12:00:00Z")
+TOPIC = topic_text(LINE, "extruder", "readings")
+TERMINAL_TOPIC = topic_text(LINE, "terminal", "events")
+
+
+def signal(name, device="extruder", unit="Cel", range_low=-20.0, range_high=400.0):
+    return Signal(
+        id=name,
+        device=device,
+        label=Label(fr=name, en=name),
+        unit=unit,
+        period_s=2.0,
+        range_low=range_low,
+        range_high=range_high,
+        resolution=0.5,
+        critical=True,
+        limits=Limits(),
+    )
+
+
+def plant():
+    signals = (signal("melt_temp"), signal("melt_pressure", unit="bar", range_low=0.0, range_high=300.0))
+    unit = Unit(id="extruder", label=Label(fr="Extrudeuse", en="Extruder"), signals=signals, simulator={})
+    label = Label(fr="T1", en="T1")
+    line = Line(id="t1", path=LINE, label=label, units=(unit,), steps=(), simulator={})
+    return Plant(
+        site="caux",
+        label=label,
+        issuer="Atelier",
+        timezone="Europe/Paris",
+        materials={},
+        workshops=(Workshop(id="textile", label=label, lines=(line,)),),
+        digest="00",
+    )
+
+
+def readings(seq=0, boot="9f2c", time_ns=None, units=None, rows=1, **values):
+    """One row, or `rows` of them a second apart, all with the same values."""
+    start_ns = NOON_NS + seq * NS_PER_S if time_ns is None else time_ns
+    return encode_readings(
+        ReadingsMessage(
+            boot=boot,
+            seq=seq,
+            time_ns=tuple(start_ns + row * NS_PER_S for row in range(rows)),
+            values={name: (float(value),) * rows for name, value in (values or {"melt_temp": 230}).items()},
+            units=units or {},
+        )
+    )
+
+
+def event(seq, event, boot="9f2c"):
+    return encode_event(boot, seq, event_json(event))
+
+
+@dataclass
+class BreakableStore:
+    """The embedded store behind a switch: down, refusing all, or refusing rows with one value."""
+
+    kept: EmbeddedStore
+    down: bool = False
+    locked: bool = False
+    poison: float | None = None
+    poison_run: str = ""
+    writes: int = 0
+    name: str = "breakable"
+
+    def write(self, rows, marks=()):
+        self.check()
+        if any(self.poison in row.values.values() for row in rows):
+            raise StoreRefused("422: field type conflict")
+        if any(mark.run == self.poison_run for mark in marks):
+            raise StoreRefused("422: this mark")
+        self.writes += 1
+        self.kept.write(rows, marks)
+
+    def check(self):
+        if self.down:
+            raise StoreUnavailable("connection refused")
+        if self.locked:
+            raise StoreRefused("401: unauthorized; check the token")
+
+    def close(self):
+        self.kept.close()
+
+
+@dataclass
+class Rig:
+    """A data folder with a recorder; `restart` is what a kill and a new start leave."""
+
+    folder: Path
+    clock_ns: int = NOON_NS
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self):
+        self._stack = ExitStack()
+        self.log = self._stack.enter_context(MessageLog.open(self.folder / "messages.sqlite"))
+        self.store = BreakableStore(EmbeddedStore.open(self.folder / "readings.sqlite"))
+        self._stack.callback(self.store.close)
+        self.ledger = Ledger.open(f"sqlite:///{self.folder / 'ledger.sqlite'}")
+        self._stack.callback(self.ledger.close)
+        self.restart()
+        return self
+
+    def __exit__(self, *_):
+        self.book.close()
+        self._stack.close()
+
+    @property
+    def book_path(self):
+        return self.folder / "recorder.sqlite"
+
+    def restart(self):
+        if hasattr(self, "book"):
+            self.book.close()
+        self.book = RecordBook.open(self.book_path)
+        self.recorder = Recorder(
+            plant=plant(),
+            log=self.log,
+            store=self.store,
+            ledger=self.ledger,
+            book=self.book,
+            clock=lambda: self.clock_ns,
+            random=Random(1),
+            stop=self.stop,
+        )
+
+    def arrive(self, *payloads, topic=TOPIC):
+        self.log.append([(topic.encode(), payload, self.clock_ns) for payload in payloads])
+
+    def record(self, *payloads, topic=TOPIC):
+        """Let messages arrive and record all that is in the log."""
+        self.arrive(*payloads, topic=topic)
+        while self.recorder.step():
+            pass
+
+    def stored(self, key="extruder.melt_temp"):
+        """(time_ns, value, quality index) of every reading of a signal."""
+        (series,) = self.store.kept.window(LINE, [key], -(2**62), 2**62)
+        return list(zip(series.time_ns.tolist(), series.value.tolist(), series.quality.tolist(), strict=True))
+
+    def marks(self):
+        rows = self.store.kept._connection.execute("SELECT time_ns, state, run, lot FROM run_mark ORDER BY time_ns")
+        return [tuple(row) for row in rows]

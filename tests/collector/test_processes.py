@@ -1,0 +1,96 @@
+"""One writer a file, and children that live and die with their parent."""
+
+import subprocess
+import sys
+import threading
+from random import Random
+
+import pytest
+
+from collector import processes
+from collector.patience import WAIT_S_MAX, Patience, Stopped, waits_s
+from collector.processes import only_one
+from collector.supervisor import supervise
+from filiere.errors import SettingsError, StoreRefused, StoreUnavailable
+from tests.collector.mqtt import until
+
+HOLD = """
+import sys, threading
+from pathlib import Path
+from collector.processes import only_one
+with only_one(Path(sys.argv[1]), threading.Event()):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "intake.lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        yield process
+        process.kill()
+
+
+@pytest.mark.usefixtures("holder")
+def test_a_folder_in_use_is_refused_and_the_message_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "LOCK_S_MAX", 0.3)
+    with (
+        pytest.raises(SettingsError, match=r"another collector runs \(intake.lock is held\)"),
+        only_one(tmp_path / "intake.lock", threading.Event()),
+    ):
+        raise AssertionError
+
+
+@pytest.mark.usefixtures("holder")
+def test_who_waits_for_a_folder_stops_when_asked(tmp_path):
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopped), only_one(tmp_path / "intake.lock", stop):
+        raise AssertionError
+
+
+def test_a_killed_holder_leaves_the_folder_free(tmp_path, holder):
+    holder.kill()
+    with only_one(tmp_path / "intake.lock", threading.Event()):
+        pass
+
+
+def test_a_dead_child_is_started_again_and_all_end_when_asked(tmp_path):
+    trace = tmp_path / "starts"
+    brief = f"open({str(trace)!r}, 'a').write('x')"
+    long = "import sys; sys.stdin.read()"
+    stop = threading.Event()
+    commands = {"brief": [sys.executable, "-c", brief], "long": [sys.executable, "-c", long]}
+    thread = threading.Thread(target=supervise, args=(commands,), kwargs={"stop": stop, "random": Random(1)})
+    thread.start()
+    try:
+        until(lambda: trace.exists() and len(trace.read_text()) >= 2)
+    finally:
+        stop.set()
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_waits_grow_up_to_a_limit_and_are_never_in_step():
+    waits = waits_s(Random(1))
+    first = [next(waits) for _ in range(12)]
+    assert all(WAIT_S_MAX / 2 <= wait <= WAIT_S_MAX for wait in first[-3:])
+    assert first[0] < first[3] < first[-1]
+    assert len(set(first)) == 12
+
+
+def test_patience_says_why_it_waits_and_when_it_is_over():
+    said = []
+    answers = iter([StoreUnavailable("down"), StoreRefused("401"), "done"])
+
+    def action():
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    patience = Patience(stop=threading.Event(), random=Random(1), note=said.append)
+    assert patience.until_done(action) == "done"
+    assert said == ["down", "401", None]

@@ -1,0 +1,36 @@
+"""The page for makers of devices says what the code does."""
+
+import re
+from pathlib import Path
+
+from collector import codec, judging, recorder, validation
+from collector.codec import decode_event, decode_readings, decode_state
+
+PAGE = (Path(__file__).parents[2] / "docs" / "wire.md").read_text(encoding="utf-8")
+
+
+def test_every_example_is_read():
+    row, columns, event = re.findall(r"```json\n(.*?)\n```", PAGE)
+    assert decode_readings(row.encode()).identity.rows == 1
+    assert decode_readings(columns.encode()).identity.rows == 2
+    assert decode_readings(columns.encode()).time_ns[0] == decode_readings(row.encode()).time_ns[0]
+    assert decode_event(event.encode()).seq == 42
+    assert [decode_state(state.encode()) for state in re.findall(r'`(\{"state":.*?)`', PAGE)] == ["online", "offline"]
+
+
+def test_every_reason_is_explained_and_no_other():
+    named = {
+        word for row in re.findall(r"^\| (`[a-z_`, ]+) \| ", PAGE, re.MULTILINE) for word in re.findall(r"`(\w+)`", row)
+    }
+    words = {
+        *(codec.NOT_JSON, codec.WRONG_SHAPE, codec.WRONG_TOPIC, codec.TOO_LARGE),
+        *(codec.LOCAL_TIME, codec.BAD_TIME, codec.NOT_FINITE),
+        *(validation.UNKNOWN_DEVICE, validation.UNKNOWN_SIGNAL, validation.WRONG_UNIT),
+        *(judging.EVENT_REFUSED, judging.INTERNAL_ERROR, recorder.STORE_REFUSED),
+    }
+    assert named - {*codec.KINDS, "boot", "seq", "t", "v", "u"} == words
+
+
+def test_the_limits_are_the_codec_s():
+    assert f"{codec.PAYLOAD_BYTES_MAX // 1024} KiB and {codec.ROWS_MAX:,} rows" in PAGE
+    assert f"{validation.AHEAD_NS_MAX // 60 // 10**9} minutes ahead" in PAGE
