@@ -1,0 +1,126 @@
+"""What the demo shows: the opening table, the live view, a line a finished lot, the proof. French, for people."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from collector.audit import DeviceAccount
+from filiere.settings import Settings
+from simulators.observation import Finished, View
+from simulators.services import Found
+
+PARTS = ("Courtier MQTT", "Base des mesures", "Écrans", "Registre des événements")
+PLAIN_S = 5.0
+"""Between two plain lines where there is no terminal to rewrite."""
+WIDTH_ELSEWHERE = 200
+"""Columns where there is no terminal that says how many."""
+STATE_STYLES = {"en marche": "bold green", "à l'arrêt": "yellow", "en attente": "dim"}
+
+
+class Screen:
+    """Writes to the terminal; with `as_json` to standard error, standard output is for the JSON alone."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._console = Console(stderr=as_json, highlight=False)
+        if not self._console.is_terminal:
+            self._console = Console(stderr=as_json, highlight=False, width=WIDTH_ELSEWHERE)
+        self._live: Live | None = None
+        self._plain_at = 0.0
+
+    def opening(self, found: Sequence[Found], settings: Settings) -> None:
+        """What was found and is used, and the addresses."""
+        table = Table(title="Filière — démonstration", title_justify="left", show_header=False)
+        table.add_column(style="bold")
+        table.add_column()
+        table.add_column(overflow="fold")
+        for part, each in zip(PARTS, found, strict=True):
+            table.add_row(part, each.name, each.address)
+        base = settings.public_base_url
+        table.add_row("Adresses", "page en direct", f"{base}/live")
+        table.add_row("", "lots", f"{base}/batches")
+        table.add_row("", "interface pour programmes", f"{base}/docs")
+        table.add_row("Données", str(settings.data_dir.resolve()), "Ctrl-C arrête tout")
+        self._console.print(table)
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def finished(self, lot: Finished) -> None:
+        """A finished lot, one line."""
+        mark = "✓" if lot.recycled is not None else "✗"
+        self._console.print(f"{mark} Lot {lot.text}", markup=False, soft_wrap=True)
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """While this is open the live view stays at the bottom; without a terminal there are plain lines."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with Live(console=self._console, auto_refresh=False, transient=True) as live:
+            self._live = live
+            try:
+                yield
+            finally:
+                self._live = None
+
+    def show(self, view: View, *, simulating: bool) -> None:
+        """The state of everything."""
+        if self._live is not None:
+            self._live.update(_live_table(view, simulating=simulating), refresh=True)
+            return
+        if time.monotonic() - self._plain_at < PLAIN_S:
+            return
+        self._plain_at = time.monotonic()
+        for line in view.lines:
+            parts = (line.label, line.time, line.state, line.run, line.lot, *line.values)
+            self.say(" · ".join(part for part in parts if part))
+        self.say(_counts(view, simulating=simulating))
+
+    def proof(self, accounts: Sequence[DeviceAccount], proofs: Sequence[dict[str, Any]], *, ok: bool) -> None:
+        """The audit and the certificates."""
+        table = Table(title="Comptes : publié = enregistré + en quarantaine + en attente", title_justify="left")
+        table.add_column("appareil", no_wrap=True)
+        for column in ("publié", "enregistré", "quarantaine", "en attente", "doublons"):
+            table.add_column(column, justify="right")
+        table.add_column("")
+        for account in accounts:
+            numbers = (account.published, account.stored, account.quarantined, account.waiting, account.duplicates)
+            verdict = "juste" if account.closes else "NE TOMBE PAS JUSTE"
+            table.add_row(account.device, *(f"{number:_}".replace("_", " ") for number in numbers), verdict)
+        self._console.print(table)
+        for proof in proofs:
+            word = "AUTHENTIQUE" if proof["authentic"] else "NON AUTHENTIQUE"
+            self.say(f"{word} · {proof['lot']} · {proof['verdict']} · {proof['file']}")
+            for reason in proof["reasons"]:
+                self.say(f"   {reason}")
+        self.say("Tout est juste et authentique." if ok else "Il manque quelque chose : voir ci-dessus.")
+
+
+def _live_table(view: View, *, simulating: bool) -> Group:
+    table = Table(expand=False)
+    for column in ("ligne", "état", "opération", "lot", "heure simulée (UTC)", "dernières valeurs"):
+        table.add_column(column)
+    for line in view.lines:
+        state = Text(line.state, style=STATE_STYLES.get(line.state, ""))
+        table.add_row(line.label, state, line.run, line.lot, line.time, "\n".join(line.values))
+    counts = Text(_counts(view, simulating=simulating), style="red" if view.problem else "")
+    return Group(table, counts)
+
+
+def _counts(view: View, *, simulating: bool) -> str:
+    text = (
+        f"{view.messages_per_s:.0f} messages/s · {view.messages} reçus · {view.log_lag} à enregistrer"
+        f" · {view.quarantined} en quarantaine"
+    )
+    if not simulating:
+        text += " · lignes arrêtées"
+    if view.problem:
+        text += f" · {view.problem}"
+    return text

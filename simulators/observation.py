@@ -1,0 +1,224 @@
+"""What the demo sees: the state of the lines, of the recorder and of the certificates, read as anyone could read it."""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+from collector.audit import RecorderState, recorder_state
+from filiere.chain import Chain, Run
+from filiere.clock import to_text
+from filiere.errors import FiliereError, NotAuthentic, NotFound
+from filiere.ledger import Ledger
+from filiere.message_log import MessageLog
+from filiere.plant import Line, Plant, Signal
+from filiere.readings_store import ReadingsStore, open_store
+from filiere.settings import Settings
+from processing.certificate import read_certificate
+from processing.issue import REFUSAL_SUFFIX, read_refusal
+from processing.release import WORDS
+
+RATE_POINTS = 8
+SHOWN_SIGNALS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineView:
+    """A line now."""
+
+    label: str
+    state: str
+    run: str
+    lot: str
+    time: str
+    """Virtual time of its last reading."""
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """The whole demo now."""
+
+    lines: tuple[LineView, ...]
+    messages: int
+    messages_per_s: float
+    log_lag: int
+    quarantined: int
+    problem: str
+    """What is wrong, in words; empty = nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A lot that has its certificate, or its refusal."""
+
+    lot: str
+    path: Path
+    mass_kg: str
+    recycled: Decimal | None
+    u95: Decimal | None
+    verdict: str
+    """In French."""
+    address: str
+    """Where its page is; empty when it was refused."""
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        if self.recycled is None or self.u95 is None:
+            return f"{self.lot} · pas de certificat : {' ; '.join(self.reasons)}"
+        content = f"{_percent(self.recycled)} ± {_percent(self.u95)} % recyclé"
+        return f"{self.lot} · {_french(self.mass_kg)} kg · {content} · {self.verdict} · {self.address}"
+
+
+@dataclass(slots=True)
+class Observer:
+    """Opens what is there when it is there; a part that is not there yet is no error."""
+
+    settings: Settings
+    plant: Plant
+    _store: ReadingsStore | None = None
+    _ledger: Ledger | None = None
+    _log: MessageLog | None = None
+    _rates: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RATE_POINTS))
+    _told: set[str] = field(default_factory=set)
+
+    def close(self) -> None:
+        """Close the files."""
+        for part in (self._store, self._ledger, self._log):
+            if part is not None:
+                part.close()
+
+    def recorder(self) -> RecorderState | None:
+        """None before the recorder has begun."""
+        try:
+            return recorder_state(self.settings.recorder_path)
+        except FiliereError:
+            return None
+
+    def log_head(self) -> int:
+        """Offset of the last message on the disk; 0 before the first."""
+        try:
+            self._log = self._log or MessageLog.open_reader(self.settings.log_path)
+            return self._log.head()
+        except FiliereError:
+            return 0
+
+    def chain(self) -> Chain:
+        """The ledger's chain, empty before the recorder has begun."""
+        if self._ledger is None:
+            if self.recorder() is None:
+                return Chain()
+            self._ledger = Ledger.open(self.settings.ledger_database_url)
+        return self._ledger.chain()
+
+    def view(self) -> View:
+        """All that the live view shows."""
+        head, recorder = self.log_head(), self.recorder()
+        self._rates.append((time.monotonic(), head))
+        (then_s, then), (now_s, now) = self._rates[0], self._rates[-1]
+        problem = ""
+        lines: tuple[LineView, ...] = ()
+        try:
+            chain = self.chain()
+            lines = tuple(self._line(line, chain) for line in self.plant.lines)
+        except FiliereError as error:
+            problem = str(error)
+        if recorder is not None and recorder.store_problem:
+            problem = recorder.store_problem
+        return View(
+            lines=lines,
+            messages=head,
+            messages_per_s=(now - then) / (now_s - then_s) if now_s > then_s else 0.0,
+            log_lag=max(0, head - recorder.bookmark) if recorder is not None else head,
+            quarantined=recorder.quarantined if recorder is not None else 0,
+            problem=problem,
+        )
+
+    def _line(self, line: Line, chain: Chain) -> LineView:
+        run = chain.open_run(line.path)
+        self._store = self._store or open_store(self.settings)
+        latest = {reading.key: reading for reading in self._store.latest(line.path)}
+        newest_ns = max((reading.time_ns for reading in latest.values()), default=0)
+        shown = [signal for signal in _shown(line, run) if signal.key in latest]
+        return LineView(
+            label=line.label.fr,
+            state="en marche" if run is not None else ("à l'arrêt" if latest else "en attente"),
+            run=line.step(run.step).label.fr if run is not None else "",
+            lot=run.lot if run is not None else "",
+            time=to_text(newest_ns)[:19].replace("T", " ") if newest_ns else "",
+            values=tuple(_reading(signal, latest[signal.key].value) for signal in shown),
+        )
+
+    def finished(self) -> Iterator[Finished]:
+        """Lots that were finished since the last call."""
+        folder = self.settings.certificates_dir
+        for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns) if folder.exists() else ():
+            if path.name not in self._told and not path.name.startswith("."):
+                found = self.read(path)
+                if found is not None:
+                    self._told.add(path.name)
+                    yield found
+
+    def read(self, path: Path) -> Finished | None:
+        """A certificate or a refusal as one line says it; None when it cannot be read."""
+        try:
+            if path.name.endswith(REFUSAL_SUFFIX):
+                return Finished(
+                    lot=path.name.removesuffix(REFUSAL_SUFFIX),
+                    path=path,
+                    mass_kg="",
+                    recycled=None,
+                    u95=None,
+                    verdict="refusé",
+                    address="",
+                    reasons=tuple(label.fr for label in read_refusal(path)),
+                )
+            statement = read_certificate(path.read_bytes()).statement
+        except (NotAuthentic, NotFound, OSError, KeyError, ValueError):
+            return None
+        return Finished(
+            lot=statement.lot.id,
+            path=path,
+            mass_kg=statement.lot.mass_kg,
+            recycled=Decimal(statement.claim.recycled_content),
+            u95=Decimal(statement.claim.u95),
+            verdict=WORDS[statement.release.verdict].fr,
+            address=f"{self.settings.public_base_url}/certificates/{path.stem}",
+        )
+
+    def certified_runs(self) -> tuple[Run, ...]:
+        """Closed runs whose product is sold."""
+        return tuple(
+            run
+            for run in self.chain().runs.values()
+            if run.closed and self.plant.line(run.line).step(run.step).certified
+        )
+
+
+def _shown(line: Line, run: Run | None) -> tuple[Signal, ...]:
+    """A few signals that say most: the critical ones of the open run's units, one of each name."""
+    step = line.step(run.step) if run is not None else line.steps[-1]
+    signals = sorted(line.signals_of(step), key=lambda signal: not signal.critical)
+    chosen: dict[str, Signal] = {}
+    for signal in signals:
+        # Of the zones of a barrel one is enough.
+        chosen.setdefault(signal.id.rstrip("0123456789"), signal)
+    return tuple(chosen.values())[:SHOWN_SIGNALS]
+
+
+def _reading(signal: Signal, value: float) -> str:
+    unit = {"1": "", "Cel": " °C", "/min": " tr/min"}.get(signal.unit, f" {signal.unit}")
+    places = 4 if signal.resolution < 0.001 else 3 if signal.resolution < 0.01 else 1
+    return f"{signal.label.fr} {_french(f'{value:.{places}f}')}{unit}"
+
+
+def _percent(fraction: Decimal) -> str:
+    return _french(f"{fraction * 100:.2f}")
+
+
+def _french(number: str) -> str:
+    return number.replace(".", ",")

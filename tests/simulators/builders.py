@@ -1,0 +1,80 @@
+"""A plant, a state and whole cycles with sane defaults."""
+
+import json
+from collections import defaultdict
+from functools import cache
+
+import numpy as np
+
+from filiere.clock import NS_PER_S, parse_time
+from filiere.events import Event, parse_event
+from filiere.plant import Plant, Unit
+from filiere.plant_file import load_plant
+from simulators.cycle import Cycle, Publication, run_cycle
+from simulators.operator import Stage
+from simulators.physics import Array
+from simulators.simulation import beginning
+from simulators.state import SimulatorState
+
+START_NS = parse_time("2026-03-11T06:00:00Z")
+TEXTILE, FLAX = "caux/textile/t1", "caux/flax/f1"
+
+
+@cache
+def caux() -> Plant:
+    return load_plant("caux")
+
+
+def state(seed: int = 1) -> SimulatorState:
+    return beginning(caux(), seed=seed, start_ns=START_NS)
+
+
+@cache
+def cycles(line: str, count: int = 2, seed: int = 1) -> tuple[tuple[Cycle, tuple[Publication, ...]], ...]:
+    """The first lot cycles of a line with their publications."""
+    made = []
+    start = state(seed).lines[line].cycle
+    for _ in range(count):
+        cycle = run_cycle(caux(), start, state(seed))
+        made.append((cycle, tuple(cycle.publications)))
+        start = cycle.following
+    return tuple(made)
+
+
+def events(publications: tuple[Publication, ...]) -> list[Event]:
+    found = (json.loads(each.payload) for each in publications if each.topic.endswith("/events"))
+    return [parse_event(json.dumps(each["event"]).encode()) for each in found]
+
+
+def readings(publications: tuple[Publication, ...], device: str, signal: str) -> tuple[Array, Array]:
+    """Event times (s since 1970) and values of one signal, as published."""
+    times: list[float] = []
+    values: list[float] = []
+    for each in publications:
+        if each.topic.endswith(f"/{device}/readings"):
+            message = json.loads(each.payload)
+            t = message["t"] if isinstance(message["t"], list) else [message["t"]]
+            v = message["v"][signal] if isinstance(message["v"][signal], list) else [message["v"][signal]]
+            times += [moment / 1000 for moment in t]
+            values += v
+    return np.array(times), np.array(values)
+
+
+def during(stage: Stage, cycle: Cycle, times: Array, *, after_s: float = 0.0, before_s: float = 0.0) -> Array:
+    """A mask of the readings inside a run, without its beginning and end."""
+    start_s = cycle.plan.cycle.start_ns / NS_PER_S
+    return np.asarray((times >= start_s + stage.start_s + after_s) & (times < start_s + stage.stop_s - before_s))
+
+
+def sequence_numbers(publications: tuple[Publication, ...]) -> dict[str, list[int]]:
+    """Device topic → the numbers of all its rows, in the order of sending."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for each in publications:
+        message = json.loads(each.payload)
+        rows = len(message["t"]) if isinstance(message.get("t"), list) else 1
+        numbers[each.topic].extend(range(message["seq"], message["seq"] + rows))
+    return numbers
+
+
+def unit(line: str, device: str) -> Unit:
+    return caux().line(line).unit(device)
