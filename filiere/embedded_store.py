@@ -8,8 +8,13 @@ from typing import Self
 
 import numpy as np
 
-from filiere.readings import GOOD, QUALITIES, Latest, Row, RunMark, Series
-from filiere.readings_store import (
+from filiere.readings import (
+    GOOD,
+    QUALITIES,
+    Latest,
+    Row,
+    RunMark,
+    Series,
     quality_index,
     refuse_bad_device,
     refuse_bad_line,

@@ -34,8 +34,6 @@ from filiere.readings import (
     Row,
     RunMark,
     Series,
-)
-from filiere.readings_store import (
     quality_index,
     refuse_bad_device,
     refuse_bad_line,

@@ -1,10 +1,15 @@
-"""Readings: the nouns, the stored time, and the one place where measurement, tag and field names are spelled."""
+"""Readings: the nouns, the stored time, the one place where measurement, tag and field names are spelled, and what no
+store takes.
+"""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+
+from filiere.errors import StoreRefused
 
 MEASUREMENT = "reading"
 RUN_MEASUREMENT = "run"
@@ -20,6 +25,7 @@ QUALITIES = (GOOD, OUT_OF_RANGE, CLOCK_SUSPECT)
 """Their order is part of the seal's leaf layout: append only."""
 
 SEQ_NS = 1000
+_LINE_PARTS = 3
 
 
 def stored_time_ns(event_time_ns: int, seq: int) -> int:
@@ -76,3 +82,60 @@ class Latest:
     time_ns: int
     value: float
     quality: str
+
+
+# What no store takes, in one place, so that what one keeps the other keeps too.
+
+
+def refuse_not_finite(rows: Iterable[Row]) -> None:
+    """No store can give NaN or infinity back. Raises StoreRefused."""
+    for row in rows:
+        for signal, value in row.values.items():
+            if not math.isfinite(value):
+                raise StoreRefused(f"{row.line}/{row.device}.{signal}: got {value}; expected a finite number")
+
+
+def refuse_bad_line(line: str) -> None:
+    """A line path is `site/workshop/line`. Raises StoreRefused."""
+    parts = line.split("/")
+    if len(parts) != _LINE_PARTS:
+        raise StoreRefused(f"got line {line!r}; expected site/workshop/line")
+    for part in parts:
+        _refuse_bad_name(part)
+
+
+def refuse_bad_device(device: str) -> None:
+    """A key is split at its first dot, so a device has none. Raises StoreRefused."""
+    _refuse_bad_name(device)
+    if "." in device:
+        raise StoreRefused(f"got device {device!r}; expected a name without a dot")
+
+
+def refuse_bad_signal(signal: str) -> None:
+    """`time` is a column of every store, `q_…` a quality. Raises StoreRefused."""
+    _refuse_bad_name(signal)
+    if signal == "time" or signal.startswith(QUALITY_PREFIX):
+        raise StoreRefused(f"got signal {signal!r}; expected a name other than time or {QUALITY_PREFIX}…")
+
+
+def _refuse_bad_name(name: str) -> None:
+    """Line protocol cannot hold an empty name, a backslash, or a control character."""
+    if not name or "\\" in name or not name.isprintable():
+        raise StoreRefused(f"got name {name!r}; expected printable characters other than a backslash")
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """`extruder.melt_temp` → device, signal. Raises StoreRefused."""
+    device, dot, signal = key.partition(".")
+    if not dot:
+        raise StoreRefused(f"got signal key {key!r}; expected device.signal")
+    return device, signal
+
+
+def quality_index(quality: str) -> int:
+    """Place in QUALITIES. Raises StoreRefused."""
+    try:
+        return QUALITIES.index(quality)
+    except ValueError:
+        known = ", ".join(filter(None, QUALITIES))
+        raise StoreRefused(f"got quality {quality!r}; expected {known}, or empty for good") from None

@@ -1,14 +1,10 @@
 """The readings store: one small port, two adapters (InfluxDB 2, embedded SQLite), one contract test on both."""
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-from filiere.errors import StoreRefused
-from filiere.readings import QUALITIES, QUALITY_PREFIX, Latest, Row, RunMark, Series
+from filiere.readings import Latest, Row, RunMark, Series
 from filiere.settings import Settings
-
-_LINE_PARTS = 3
 
 
 class ReadingsStore(Protocol):
@@ -65,60 +61,3 @@ def open_store(settings: Settings) -> ReadingsStore:
     from filiere.embedded_store import EmbeddedStore  # noqa: PLC0415  # only the adapter that is used
 
     return EmbeddedStore.open(settings.embedded_store_path)
-
-
-# What no adapter takes, in one place, so that what one store keeps the other keeps too.
-
-
-def refuse_not_finite(rows: Iterable[Row]) -> None:
-    """No store can give NaN or infinity back. Raises StoreRefused."""
-    for row in rows:
-        for signal, value in row.values.items():
-            if not math.isfinite(value):
-                raise StoreRefused(f"{row.line}/{row.device}.{signal}: got {value}; expected a finite number")
-
-
-def refuse_bad_line(line: str) -> None:
-    """A line path is `site/workshop/line`. Raises StoreRefused."""
-    parts = line.split("/")
-    if len(parts) != _LINE_PARTS:
-        raise StoreRefused(f"got line {line!r}; expected site/workshop/line")
-    for part in parts:
-        _refuse_bad_name(part)
-
-
-def refuse_bad_device(device: str) -> None:
-    """A key is split at its first dot, so a device has none. Raises StoreRefused."""
-    _refuse_bad_name(device)
-    if "." in device:
-        raise StoreRefused(f"got device {device!r}; expected a name without a dot")
-
-
-def refuse_bad_signal(signal: str) -> None:
-    """`time` is a column of every store, `q_…` a quality. Raises StoreRefused."""
-    _refuse_bad_name(signal)
-    if signal == "time" or signal.startswith(QUALITY_PREFIX):
-        raise StoreRefused(f"got signal {signal!r}; expected a name other than time or {QUALITY_PREFIX}…")
-
-
-def _refuse_bad_name(name: str) -> None:
-    """Line protocol cannot hold an empty name, a backslash, or a control character."""
-    if not name or "\\" in name or not name.isprintable():
-        raise StoreRefused(f"got name {name!r}; expected printable characters other than a backslash")
-
-
-def split_key(key: str) -> tuple[str, str]:
-    """`extruder.melt_temp` → device, signal. Raises StoreRefused."""
-    device, dot, signal = key.partition(".")
-    if not dot:
-        raise StoreRefused(f"got signal key {key!r}; expected device.signal")
-    return device, signal
-
-
-def quality_index(quality: str) -> int:
-    """Place in QUALITIES. Raises StoreRefused."""
-    try:
-        return QUALITIES.index(quality)
-    except ValueError:
-        known = ", ".join(filter(None, QUALITIES))
-        raise StoreRefused(f"got quality {quality!r}; expected {known}, or empty for good") from None
