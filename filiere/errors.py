@@ -12,6 +12,8 @@ FiliereError
 ├── BalanceError        weigh again, or correct the masses of the run
 ├── PolicyRefused       the certificate may not be issued: every reason is listed
 └── NotAuthentic        do not believe the certificate: the reason says why
+
+`api/problems.py` adds two that only HTTP knows: BadRequest and Busy.
 """
 
 

@@ -1,0 +1,39 @@
+"""`filiere serve`."""
+
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; else FILIERE_API_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port; else FILIERE_API_PORT.")] = None,
+    stop_with_stdin: Annotated[
+        bool, typer.Option("--stop-with-stdin", help="Stop when standard input ends: for who starts this as a child.")
+    ] = False,
+) -> None:
+    """Serve the API, the live page and the certificates, until Ctrl-C or SIGTERM."""
+    from api.app import create_app
+    from api.server import run
+    from collector.logs import configure_logs
+    from filiere.clock import system_clock
+    from filiere.ledger import Ledger
+    from filiere.plant_file import load_plant
+    from filiere.readings_store import open_store
+    from filiere.settings import load_settings
+
+    chosen = {name: value for name, value in (("api_host", host), ("api_port", port)) if value is not None}
+    settings = load_settings(**chosen)
+    configure_logs(settings.log_level, "serve")
+    plant = load_plant(settings.plant)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    store = open_store(settings)
+    try:
+        ledger = Ledger.open(settings.ledger_database_url)
+        try:
+            app = create_app(settings=settings, plant=plant, store=store, ledger=ledger, clock=system_clock)
+            run(app, settings, stop_with_stdin=stop_with_stdin)
+        finally:
+            ledger.close()
+    finally:
+        store.close()

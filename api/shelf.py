@@ -1,0 +1,114 @@
+"""Where the certificates, the refusals, the sealed runs and the issuer's keys lie, read-only.
+
+Every name that reaches the disk has passed ID_PATTERN first: letters, digits, dots, hyphens, never a separator.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from filiere.errors import NotFound
+from filiere.events import ID_PATTERN
+from filiere.plant import Label
+from filiere.settings import Settings
+from processing.certificate import CERTIFICATE_BYTES_MAX, certificate_id
+from processing.issue import archive_path, certificate_path, refusal_path
+
+REFUSAL_BYTES_MAX = 256 * 1024
+REASONS_MAX = 50
+REVISIONS_MAX = 1000
+CERTIFICATE_PATTERN = re.compile(rf"(?P<lot>{ID_PATTERN.pattern})-r(?P<revision>[1-9][0-9]{{0,3}})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateId:
+    """`{lot}-r{revision}`."""
+
+    lot: str
+    revision: int
+
+    def __str__(self) -> str:
+        return certificate_id(self.lot, self.revision)
+
+    @classmethod
+    def parse(cls, text: str) -> "CertificateId":
+        """Raises NotFound: no certificate can have such a name."""
+        match = CERTIFICATE_PATTERN.fullmatch(text)
+        if match is None:
+            raise NotFound(f"no certificate {text[:80]!r}; expected LOT-rN, such as T1-0042-r1")
+        return cls(lot=match["lot"], revision=int(match["revision"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """The issuer's folders."""
+
+    certificates_dir: Path
+    archive_dir: Path
+    trusted_key_paths: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Shelf":
+        """The folders that the settings name."""
+        return cls(
+            certificates_dir=settings.certificates_dir,
+            archive_dir=settings.archive_dir,
+            trusted_key_paths=settings.trusted_key_paths,
+        )
+
+    def latest(self, lot: str) -> CertificateId | None:
+        """The newest revision of a lot's certificate; None when it has none."""
+        found = None
+        for revision in range(1, REVISIONS_MAX + 1):
+            candidate = CertificateId(lot=lot, revision=revision)
+            if not self._path(candidate).is_file():
+                break
+            found = candidate
+        return found
+
+    def certificate(self, wanted: CertificateId) -> bytes:
+        """The exact bytes of a certificate. Raises NotFound."""
+        try:
+            with self._path(wanted).open("rb") as stream:
+                body = stream.read(CERTIFICATE_BYTES_MAX + 1)
+        except OSError:
+            raise NotFound(f"no certificate {wanted} on this server; check the number on the bag") from None
+        if len(body) > CERTIFICATE_BYTES_MAX:
+            raise NotFound(f"certificate {wanted}: its file has more than {CERTIFICATE_BYTES_MAX} bytes; it is none")
+        return body
+
+    def refusal(self, lot: str) -> tuple[Label, ...] | None:
+        """Why a lot was refused its certificate; None when it was not."""
+        try:
+            with refusal_path(self.certificates_dir, lot).open("rb") as stream:
+                document = json.loads(stream.read(REFUSAL_BYTES_MAX))
+        except OSError:
+            return None
+        except (ValueError, RecursionError):
+            document = None
+        reasons = document.get("reasons") if isinstance(document, dict) else None
+        if not isinstance(reasons, list) or not reasons:
+            return (Label(fr="Le motif enregistré est illisible.", en="The recorded reason cannot be read."),)
+        return tuple(_label(reason) for reason in reasons[:REASONS_MAX])
+
+    def sealed_run(self, run: str) -> Path:
+        """Path of a run's Parquet file. Raises NotFound when it is not there."""
+        path = archive_path(self.archive_dir, run)
+        if not ID_PATTERN.fullmatch(run) or not path.is_file():
+            raise NotFound(f"no sealed readings of run {run[:80]!r} on this server; ask the workshop for the file")
+        return path
+
+    def trusted_keys(self) -> tuple[bytes, ...]:
+        """The public keys (PEM) whose certificates are believed; those that are missing are left out."""
+        return tuple(path.read_bytes() for path in self.trusted_key_paths if path.is_file())
+
+    def _path(self, wanted: CertificateId) -> Path:
+        return certificate_path(self.certificates_dir, wanted.lot, wanted.revision)
+
+
+def _label(reason: object) -> Label:
+    if isinstance(reason, dict):
+        french = str(reason.get("fr", ""))
+        return Label(fr=french, en=str(reason.get("en", french)))
+    return Label(fr=str(reason), en=str(reason))

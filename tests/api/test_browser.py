@@ -1,0 +1,268 @@
+"""The pages in a real browser: what a buyer and an operator see. Screenshots are kept in artefacts/screenshots."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from filiere.clock import NS_PER_S
+from filiere.plant import Line
+from filiere.readings import Row
+from tests.api.site import WITHIN_S, Site
+from tests.api.workshop import RUN_NS, T1, Workshop
+from tests.servers import free_port
+
+SCREENSHOTS = Path(__file__).parents[2] / "artefacts" / "screenshots"
+PHONE = {"width": 360, "height": 640}
+WALL = {"width": 1920, "height": 1080}
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PAGES = {
+    "certificate": "/batches/T1-0002/certificate",
+    "certificate-flax": "/batches/F1-0001/certificate",
+    "refused": "/batches/T1-0003/certificate",
+    "unknown": "/batches/T1-9999/certificate",
+    "batches": "/batches",
+    "home": "/",
+    "problems": "/problems",
+}
+
+pytestmark = pytest.mark.services
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Path) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=str(chromium), args=ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def site(filled: Workshop) -> Iterator[Site]:
+    served = Site(filled, free_port())
+    yield served
+    served.stop()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def visit(browser: Browser, site: Site, complaints: list[str]) -> Iterator[Callable[..., Page]]:
+    """Open an address; what the browser complains of, and requests to anybody else, are collected."""
+    contexts: list[BrowserContext] = []
+
+    def open_page(path: str, *, size: dict[str, int] = PHONE, dark: bool = False, script: bool = True) -> Page:
+        context = browser.new_context(
+            viewport=size,
+            color_scheme="dark" if dark else "light",
+            java_script_enabled=script,  # type: ignore[arg-type]  # a TypedDict
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "request", lambda asked: None if asked.url.startswith((site.url, "data:")) else complaints.append(asked.url)
+        )
+        page.goto(site.url + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def keep(page: Page, name: str, *, full: bool = False) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=full)
+
+
+def harmless(complaints: list[str]) -> list[str]:
+    """A page that is not found says so in the console too; that is no fault of the page."""
+    return [text for text in complaints if "Failed to load resource" not in text]
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+@pytest.mark.parametrize("name", list(PAGES))
+def test_every_page_fits_phone_and_wall_without_a_complaint(
+    visit: Callable[..., Page], complaints: list[str], name: str, language: str
+) -> None:
+    for size, where in ((PHONE, "phone"), (WALL, "wall")):
+        page = visit(f"{PAGES[name]}?lang={language}", size=size)
+        keep(page, f"{name}-{language}-{where}", full=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        assert page.locator("html").get_attribute("lang") == language
+        assert page.locator("h1").count() == 1
+    assert harmless(complaints) == []
+
+
+def test_the_buyer_sees_the_verdict_and_the_content_first(visit: Callable[..., Page], complaints: list[str]) -> None:
+    page = visit("/batches/T1-0002/certificate", script=False)
+    verdict = page.locator("#verdict")
+    assert "Authentique" in verdict.inner_text()
+    assert "Authentic" in verdict.inner_text()
+    box = verdict.bounding_box()
+    assert box is not None
+    assert box["y"] < PHONE["height"] / 2
+    assert "%" in page.locator(".big").inner_text()
+    assert page.locator("svg.chart:visible").count() == 8
+    keep(page, "certificate-fr-phone-first-screen")
+    assert complaints == []
+
+
+def test_the_certificate_is_readable_in_the_dark_and_on_paper(visit: Callable[..., Page]) -> None:
+    page = visit("/batches/T1-0002/certificate", dark=True)
+    keep(page, "certificate-fr-phone-dark", full=True)
+    page = visit("/batches/T1-0002/certificate", size=WALL)
+    page.emulate_media(media="print")
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / "certificate-fr-print.png", full_page=True)
+    page.pdf(path=SCREENSHOTS / "certificate-fr-print.pdf", format="A4")
+    assert (SCREENSHOTS / "certificate-fr-print.pdf").stat().st_size > 10_000
+
+
+def test_text_has_enough_contrast_in_light_and_dark(visit: Callable[..., Page]) -> None:
+    for dark in (False, True):
+        page = visit("/batches/T1-0002/certificate", dark=dark)
+        assert page.evaluate(CONTRAST) == []
+
+
+def test_a_certificate_that_was_changed_is_red_and_shows_no_claim(
+    browser: Browser, copied: Callable[[], Workshop]
+) -> None:
+    workshop = copied()
+    path = workshop.settings.certificates_dir / "T1-0002-r1.json"
+    path.write_bytes(path.read_bytes().replace(b'"recycled_content":"0.8', b'"recycled_content":"0.9'))
+    site = Site(workshop, free_port())
+    try:
+        page = browser.new_page(viewport=PHONE)  # type: ignore[arg-type]  # a TypedDict
+        page.goto(f"{site.url}/certificates/T1-0002-r1")
+        assert "NON authentique" in page.locator("#verdict").inner_text()
+        assert "signature" in page.locator(".wrong").first.inner_text().lower()
+        assert page.locator(".big").count() == 0
+        keep(page, "certificate-tampered-fr-phone", full=True)
+        page.close()
+    finally:
+        site.stop()
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+def test_the_wall_shows_states_values_and_curves_and_follows_them(
+    visit: Callable[..., Page], complaints: list[str], language: str
+) -> None:
+    page = visit(f"/live?lang={language}", size=WALL)
+    line = page.locator(f'[data-line="{T1}"]')
+    line.locator(".plot canvas").first.wait_for(timeout=WITHIN_S * 1000)
+    assert "T1-0004" in line.locator('[data-part="batch"]').inner_text()
+    assert ("en production" if language == "fr" else "running") in line.locator('[data-part="state"]').inner_text()
+    assert page.evaluate("document.documentElement.scrollHeight") <= WALL["height"]
+    page.wait_for_function("document.querySelectorAll('.finished a').length > 0", timeout=WITHIN_S * 1000)
+    keep(page, f"live-{language}-wall")
+    phone = visit(f"/live?lang={language}", size=PHONE)
+    phone.locator(".plot canvas").first.wait_for(timeout=WITHIN_S * 1000)
+    assert phone.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    keep(phone, f"live-{language}-phone", full=True)
+    dark = visit(f"/live?lang={language}", size=WALL, dark=True)
+    dark.locator(".plot canvas").first.wait_for(timeout=WITHIN_S * 1000)
+    keep(dark, f"live-{language}-wall-dark")
+    assert complaints == []
+
+
+def test_a_reading_beyond_its_limit_turns_its_tile_within_seconds(
+    browser: Browser, copied: Callable[[], Workshop]
+) -> None:
+    workshop = copied()
+    site = Site(workshop, free_port())
+    try:
+        page = browser.new_page(viewport=WALL)  # type: ignore[arg-type]  # a TypedDict
+        page.goto(f"{site.url}/live")
+        tile = page.locator(f'[data-line="{T1}"] [data-signal="extruder.melt_temp"]')
+        page.wait_for_function(TILE_IS, arg="ok", timeout=WITHIN_S * 1000)
+        run = workshop.ledger.chain().runs["T1-R4"]
+        write_melt(workshop, workshop.plant.line(T1), run.start_ns + RUN_NS // 2 + 60 * NS_PER_S, 262.5)
+        page.wait_for_function(TILE_IS, arg="high", timeout=WITHIN_S * 1000)
+        assert "262,5" in tile.inner_text()
+        assert "trop haut" in tile.inner_text()
+        keep(page, "live-fr-wall-too-hot")
+        page.close()
+    finally:
+        site.stop()
+
+
+def write_melt(workshop: Workshop, line: Line, time_ns: int, value: float) -> None:
+    values = {signal.id: value for signal in line.unit("extruder").signals if signal.id == "melt_temp"}
+    workshop.store.write([Row(line=line.path, device="extruder", time_ns=time_ns, values=values)])
+
+
+def test_the_live_page_comes_back_by_itself_after_a_restart(browser: Browser, copied: Callable[[], Workshop]) -> None:
+    port = free_port()
+    workshop = copied()
+    site = Site(workshop, port)
+    page = browser.new_page(viewport=PHONE)  # type: ignore[arg-type]  # a TypedDict
+    page.goto(f"{site.url}/live")
+    page.wait_for_function(CONNECTION_SAYS, arg="en direct", timeout=WITHIN_S * 1000)
+    site.stop()
+    page.wait_for_function(CONNECTION_SAYS, arg="perdue", timeout=WITHIN_S * 1000)
+    again = Site(Workshop.open(workshop.settings.data_dir), port)
+    try:
+        page.wait_for_function(CONNECTION_SAYS, arg="en direct", timeout=WITHIN_S * 1000)
+        page.close()
+    finally:
+        again.stop()
+        again.workshop.close()
+
+
+def test_the_description_of_the_api_is_drawn_offline(visit: Callable[..., Page], complaints: list[str]) -> None:
+    page = visit("/docs", size=WALL)
+    page.locator(".opblock").first.wait_for(timeout=WITHIN_S * 1000)
+    assert page.locator(".opblock").count() >= 14
+    keep(page, "docs")
+    assert complaints == []
+
+
+def test_a_number_typed_on_the_home_page_leads_to_the_certificate(visit: Callable[..., Page]) -> None:
+    page = visit("/", script=False)
+    page.fill("#lot", " T1-0002 ")
+    page.click("button")
+    assert page.url.endswith("/batches/T1-0002/certificate")
+    assert "Authentique" in page.locator("#verdict").inner_text()
+
+
+TILE_IS = """state => document.querySelector('[data-line="caux/textile/t1"] [data-signal="extruder.melt_temp"]')
+    .classList.contains(state)"""
+CONNECTION_SAYS = "words => document.getElementById('connection').textContent.includes(words)"
+CONTRAST = """() => {
+  const parse = text => (text.match(/[\\d.]+/g) || []).map(Number);
+  const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const lum = ([r, g, b]) => [r, g, b].map(v => linear(v / 255))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = element => {
+    for (let e = element; e; e = e.parentElement) {
+      const c = parse(getComputedStyle(e).backgroundColor);
+      if (c.length === 3 || c[3] === 1) return c;
+    }
+    return [255, 255, 255];
+  };
+  const low = [];
+  for (const element of document.querySelectorAll("body *:not(svg *)")) {
+    if (![...element.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())) continue;
+    const style = getComputedStyle(element);
+    if (element.matches(".hidden, .hidden *, .skip") || style.display === "none") continue;
+    const [a, b] = [lum(parse(style.color)), lum(ground(element))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) low.push(element.tagName + "." + element.className + " " + ratio.toFixed(2));
+  }
+  return low;
+}"""

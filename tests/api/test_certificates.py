@@ -1,0 +1,277 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from filiere.archive import read_run
+from processing.certificate import verify
+from tests.api.conftest import HTML
+from tests.api.workshop import Workshop
+
+NAME = "T1-0002-r1"
+
+
+def file_of(workshop: Workshop, name: str = NAME) -> Path:
+    return workshop.settings.certificates_dir / f"{name}.json"
+
+
+def page_of(workshop: Workshop, name: str = NAME) -> str:
+    answer = TestClient(workshop.app).get(f"/certificates/{name}", headers=HTML)
+    assert answer.status_code == 200
+    return answer.text
+
+
+@pytest.mark.parametrize(
+    "address", [f"/certificates/{NAME}", "/batches/T1-0002/certificate", f"/certificates/{NAME}.json"]
+)
+def test_the_file_is_given_byte_for_byte(client: TestClient, filled: Workshop, address: str) -> None:
+    answer = client.get(address)
+    assert answer.content == file_of(filled).read_bytes()
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_a_certificate_never_changes_so_it_may_be_kept_for_ever(client: TestClient) -> None:
+    answer = client.get(f"/certificates/{NAME}")
+    assert "immutable" in answer.headers["cache-control"]
+    assert answer.headers["etag"].startswith('"')
+    again = client.get(f"/certificates/{NAME}", headers={"if-none-match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_the_newest_certificate_of_a_batch_may_change_so_it_is_asked_again(client: TestClient) -> None:
+    answer = client.get("/batches/T1-0002/certificate")
+    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["content-location"] == f"/certificates/{NAME}"
+    assert "accept" in answer.headers["vary"].lower()
+
+
+def test_a_browser_gets_a_page_that_says_what_and_why(client: TestClient) -> None:
+    page = client.get(f"/certificates/{NAME}", headers=HTML)
+    for words in (
+        "Authentique",
+        "T1-0002",
+        "Granulé recyclé de polypropylène",
+        "Contenu recyclé",
+        "Le Relais de la Seine",
+        "BSD-2026-1187",
+        "bilan bouclé",
+        "filiere certificate verify T1-0002-r1.json",
+        "T1-R2.parquet",
+        '<svg class="chart"',
+        "Ce que ce serveur a vérifié",
+    ):
+        assert words in page.text
+    again = client.get(f"/certificates/{NAME}", headers=HTML | {"if-none-match": page.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_page_in_english_has_no_french_verdict(client: TestClient) -> None:
+    page = client.get(f"/certificates/{NAME}?lang=en", headers=HTML)
+    assert "Authentic" in page.text
+    assert "Authentique" not in page.text
+    assert page.headers["content-language"] == "en"
+
+
+def test_a_supplier_cannot_bring_markup_in(client: TestClient) -> None:
+    page = client.get(f"/certificates/{NAME}", headers=HTML).text
+    assert "Tri <b>" not in page
+    assert "Tri &lt;b&gt;&amp; fils&lt;/b&gt;" in page
+
+
+def test_what_is_downloaded_verifies_without_this_server(client: TestClient, tmp_path: Path) -> None:
+    content = client.get(f"/certificates/{NAME}.json").content
+    key = client.get("/keys/issuer.pub.pem").content
+    sealed = []
+    for run in ("T1-R1", "T1-R2"):
+        path = tmp_path / f"{run}.parquet"
+        path.write_bytes(client.get(f"/certificates/{NAME}/readings/{run}.parquet").content)
+        sealed.append(read_run(path))
+    assert verify(content, trusted=[key], readings=sealed).authentic
+
+
+def test_sealed_readings_have_a_tag_and_are_not_sent_twice(client: TestClient) -> None:
+    address = f"/certificates/{NAME}/readings/T1-R2.parquet"
+    tag = client.get(address).headers["etag"]
+    assert client.get(address, headers={"if-none-match": tag}).status_code == 304
+
+
+def test_sealed_readings_of_another_certificates_run_are_not_given(client: TestClient) -> None:
+    answer = client.get(f"/certificates/{NAME}/readings/F1-R1.parquet")
+    assert answer.status_code == 404
+    assert "names no run" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("place", [10, 2000, 5000, -10])
+def test_one_byte_changed_anywhere_is_not_authentic_and_shows_no_claim(
+    copied: Callable[[], Workshop], place: int
+) -> None:
+    workshop = copied()
+    content = bytearray(file_of(workshop).read_bytes())
+    content[place] ^= 1
+    file_of(workshop).write_bytes(content)
+    page = page_of(workshop)
+    assert "NON authentique" in page
+    assert "Contenu recyclé" not in page
+
+
+def test_a_true_certificate_under_another_number_is_refused(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    shutil.copy(file_of(workshop), file_of(workshop, "T1-0003-r1"))
+    page = page_of(workshop, "T1-0003-r1")
+    assert "NON authentique" in page
+    assert "Ce fichier est le certificat T1-0002-r1" in page
+
+
+def test_sealed_readings_that_were_changed_are_found(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    assert "NON authentique" not in page_of(workshop)
+    path = workshop.settings.archive_dir / "T1-R2.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+    page = page_of(workshop)
+    assert "NON authentique" in page
+    assert "T1-R2" in page
+    assert str(workshop.settings.data_dir) not in page
+
+
+def test_sealed_readings_of_another_run_are_found(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    path = workshop.settings.archive_dir / "T1-R2.parquet"
+    path.unlink()
+    shutil.copy(workshop.settings.archive_dir / "T1-R1.parquet", path)
+    assert "NON authentique" in page_of(workshop)
+
+
+def test_absent_readings_are_said_and_leave_the_certificate_authentic(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    (workshop.settings.archive_dir / "T1-R2.parquet").unlink()
+    page = page_of(workshop)
+    assert "NON authentique" not in page
+    assert "ne sont pas sur ce serveur" in page
+
+
+def test_without_a_trusted_key_nothing_is_called_authentic(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    (workshop.settings.keys_dir / "issuer.pub.pem").unlink()
+    page = page_of(workshop)
+    assert "Non décidé" in page
+    assert "Authentique" not in page
+
+
+def test_a_certificate_that_is_no_json_is_red_and_still_downloadable(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    file_of(workshop).write_bytes(b"\xff\x00 not json")
+    assert "NON authentique" in page_of(workshop)
+    answer = TestClient(workshop.app).get(f"/certificates/{NAME}.json")
+    assert answer.content == b"\xff\x00 not json"
+
+
+def test_a_later_revision_is_the_newest_and_the_older_page_says_so(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    shutil.copy(file_of(workshop), file_of(workshop, "T1-0002-r2"))
+    answer = TestClient(workshop.app).get("/batches/T1-0002/certificate")
+    assert answer.headers["content-location"] == "/certificates/T1-0002-r2"
+    assert "révision plus récente" in page_of(workshop)
+
+
+def test_a_refused_lot_says_every_reason_to_programs_and_people(client: TestClient) -> None:
+    answer = client.get("/batches/T1-0003/certificate")
+    assert answer.status_code == 409
+    assert any("Melt temperature" in reason for reason in answer.json()["reasons"])
+    page = client.get("/batches/T1-0003/certificate", headers=HTML)
+    assert page.status_code == 409
+    assert "Certificat refusé" in page.text
+    assert "Température de la matière" in page.text
+
+
+def test_a_refusal_that_cannot_be_read_is_still_a_refusal(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    (workshop.settings.certificates_dir / "T1-0003.refused.json").write_bytes(b"[")
+    answer = TestClient(workshop.app).get("/batches/T1-0003/certificate", headers=HTML)
+    assert answer.status_code == 409
+    assert "illisible" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("lot", "words"),
+    [
+        ("T1-0004", "En cours de fabrication"),
+        ("T1-0001", "Produit non certifié"),
+        ("T1-0002-rebut", "Produit non certifié"),
+        ("BALLE-001", "Lot reçu"),
+        ("T1-9999", "Lot inconnu"),
+    ],
+)
+def test_a_lot_without_a_certificate_gets_a_page_that_helps(client: TestClient, lot: str, words: str) -> None:
+    page = client.get(f"/batches/{lot}/certificate", headers=HTML)
+    assert page.status_code == 404
+    assert words in page.text
+    problem = client.get(f"/batches/{lot}/certificate")
+    assert (problem.status_code, problem.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_a_finished_lot_whose_certificate_is_awaited_says_to_come_back(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    file_of(workshop).unlink()
+    page = TestClient(workshop.app).get("/batches/T1-0002/certificate", headers=HTML)
+    assert page.status_code == 404
+    assert "Certificat attendu" in page.text
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/certificates/..%2F..%2Fetc%2Fpasswd",
+        "/certificates/..%2Fkeys%2Fissuer",
+        "/certificates/%2e%2e%2fkeys%2fissuer-r1",
+        f"/certificates/{NAME}/readings/..%2F..%2Fkeys%2Fissuer.pem",
+        f"/certificates/{NAME}/readings/..%2Fledger.parquet",
+        "/batches/..%2F..%2Fkeys/certificate",
+        "/static/..%2F..%2Fapp.py",
+        "/static/%2e%2e/app.py",
+        "/static//etc/passwd",
+    ],
+)
+def test_no_address_leads_out_of_its_folder(client: TestClient, address: str) -> None:
+    answer = client.get(address)
+    assert answer.status_code in (404, 422)
+    assert b"PRIVATE" not in answer.content
+    assert b"root:" not in answer.content
+
+
+def test_the_private_key_is_at_no_address(client: TestClient) -> None:
+    assert b"PUBLIC KEY" in client.get("/keys/issuer.pub.pem").content
+    for name in ("issuer.pem", "issuer", "..%2Fissuer.pem"):
+        assert client.get(f"/keys/{name}").status_code == 404
+
+
+def test_before_the_first_certificate_there_is_no_key_and_it_says_so(tmp_path: Path) -> None:
+    workshop = Workshop.open(tmp_path / "empty")
+    answer = TestClient(workshop.app).get("/keys/issuer.pub.pem")
+    assert answer.status_code == 404
+    assert "first certificate" in answer.json()["detail"]
+    workshop.close()
+
+
+def test_a_typed_number_leads_to_the_certificate_and_nowhere_else(client: TestClient) -> None:
+    answer = client.get("/certificates", params={"lot": " T1-0002 "}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/batches/T1-0002/certificate")
+    for wrong in ("//evil.example", "https://evil.example", "a/b", "", "a\r\nSet-Cookie: x=1"):
+        assert client.get("/certificates", params={"lot": wrong}, follow_redirects=False).status_code == 404
+
+
+def test_the_page_is_the_same_however_often_it_is_asked(client: TestClient) -> None:
+    first, second = (client.get(f"/certificates/{NAME}", headers=HTML).text for _ in range(2))
+    assert first == second
+
+
+def test_the_statement_on_the_page_is_the_one_that_is_signed(client: TestClient) -> None:
+    statement = json.loads(client.get(f"/certificates/{NAME}").content)["statement"]
+    page = client.get(f"/certificates/{NAME}", headers=HTML).text
+    assert statement["issuer"]["key_id"] in page
+    assert all(run["seal"]["root"] in page for run in statement["runs"])

@@ -1,0 +1,128 @@
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from api.health import LAG_MAX
+from filiere.errors import StoreUnavailable
+from tests.api.workshop import MESSAGES, T1, Workshop
+
+
+def ready(workshop: Workshop) -> tuple[int, dict[str, dict[str, object]]]:
+    answer = TestClient(workshop.app).get("/readyz")
+    return answer.status_code, {check["name"]: check for check in answer.json()["checks"]}
+
+
+def samples(client: TestClient) -> dict[tuple[str, ...], float]:
+    return {
+        (sample.name, *(f"{name}={value}" for name, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(client.get("/metrics").text)
+        for sample in family.samples
+    }
+
+
+def test_alive_is_alive_whatever_the_stores_do(tmp_path: Path) -> None:
+    workshop = Workshop.open(tmp_path / "empty")
+    workshop.close()
+    assert TestClient(workshop.app).get("/healthz").json() == {"alive": True}
+
+
+def test_all_is_ready_when_all_is_there(filled: Workshop) -> None:
+    status, checks = ready(filled)
+    assert status == 200
+    assert list(checks) == ["readings_store", "ledger", "message_log", "recorder"]
+    assert all(check["ok"] for check in checks.values())
+    assert "1 quarantined" in str(checks["recorder"]["detail"])
+
+
+def test_a_folder_where_nothing_collects_is_not_ready_and_says_what_to_start(tmp_path: Path) -> None:
+    workshop = Workshop.open(tmp_path / "empty")
+    status, checks = ready(workshop)
+    assert status == 503
+    assert [name for name, check in checks.items() if not check["ok"]] == ["message_log", "recorder"]
+    assert "start" in str(checks["recorder"]["detail"])
+    assert str(tmp_path) not in str(checks)
+    workshop.close()
+
+
+def test_a_recorder_that_waits_for_its_store_says_for_what(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    workshop.record(
+        messages=MESSAGES + 5, bookmark=MESSAGES, problem="InfluxDB http://127.0.0.1:8086: connection refused"
+    )
+    status, checks = ready(workshop)
+    assert status == 503
+    assert "waits with 5 messages" in str(checks["recorder"]["detail"])
+    assert "connection refused" in str(checks["recorder"]["detail"])
+
+
+def test_a_recorder_that_is_far_behind_is_not_ready(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    workshop.record(messages=MESSAGES + LAG_MAX + 1, bookmark=MESSAGES)
+    status, checks = ready(workshop)
+    assert status == 503
+    assert "catching up" in str(checks["recorder"]["detail"])
+
+
+def test_a_recorder_that_fell_silent_is_not_ready(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    workshop.record(messages=MESSAGES, bookmark=MESSAGES, age_s=600)
+    status, checks = ready(workshop)
+    assert status == 503
+    assert "silent for 600 s" in str(checks["recorder"]["detail"])
+
+
+def test_a_store_that_is_down_is_named_and_the_others_are_still_asked(
+    copied: Callable[[], Workshop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workshop = copied()
+
+    def down(_self: object) -> None:
+        raise StoreUnavailable("InfluxDB does not answer")
+
+    monkeypatch.setattr(type(workshop.store), "check", down)
+    status, checks = ready(workshop)
+    assert status == 503
+    assert [name for name, check in checks.items() if not check["ok"]] == ["readings_store"]
+    assert samples(TestClient(workshop.app))["filiere_store_up", "store=readings"] == 0
+
+
+def test_a_damaged_recorders_book_is_said(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    sqlite3.connect(workshop.settings.recorder_path).close()
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{workshop.settings.recorder_path}{suffix}").unlink(missing_ok=True)
+    workshop.settings.recorder_path.write_bytes(b"not a database, but long enough to be looked at" * 40)
+    status, checks = ready(workshop)
+    assert status == 503
+    assert not checks["recorder"]["ok"]
+
+
+def test_metrics_count_the_path_and_the_requests_by_route(filled: Workshop) -> None:
+    client = TestClient(filled.app)
+    before = samples(client)
+    client.get("/batches/T1-0002")
+    client.get("/batches/T1-0003")
+    client.get("/nothing/at/all")
+    client.request("BREW", "/batches")
+    after = samples(client)
+    assert after["filiere_log_head",] == MESSAGES
+    assert after["filiere_log_lag",] == 0
+    assert after["filiere_device_stored", f"device={T1}/extruder"] == MESSAGES - 1
+    assert after["filiere_device_quarantined", f"device={T1}/extruder"] == 1
+    route = ("filiere_http_requests_total", "method=GET", "route=/batches/{batch_id}", "status=200")
+    assert after[route] - before.get(route, 0) == 2
+    unmatched = ("filiere_http_requests_total", "method=GET", "route=unmatched", "status=404")
+    assert after[unmatched] - before.get(unmatched, 0) == 1
+    assert not any("T1-0002" in part or "BREW" in part for name in after for part in name)
+
+
+def test_metrics_are_there_when_nothing_else_is(tmp_path: Path) -> None:
+    workshop = Workshop.open(tmp_path / "empty")
+    found = samples(TestClient(workshop.app))
+    assert found["filiere_store_up", "store=message_log"] == 0
+    assert found["filiere_store_up", "store=ledger"] == 1
+    workshop.close()

@@ -1,0 +1,162 @@
+import http.client
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api import live
+from api.live import CHARTS_MAX, charts_of
+from filiere.errors import StoreUnavailable
+from filiere.plant_file import load_plant
+from tests.api.site import Site, wait_until
+from tests.api.workshop import F1, T1, Workshop
+from tests.servers import free_port
+
+
+@pytest.fixture
+def site(copied: Callable[[], Workshop]) -> Iterator[Site]:
+    served = Site(copied(), free_port())
+    yield served
+    served.stop()
+
+
+@contextmanager
+def stream(site: Site) -> Iterator[http.client.HTTPResponse]:
+    connection = http.client.HTTPConnection(site.host, site.port, timeout=20)
+    connection.request("GET", "/live/events", headers={"Accept": "text/event-stream"})
+    try:
+        yield connection.getresponse()
+    finally:
+        connection.close()
+
+
+def next_event(response: http.client.HTTPResponse, kind: str) -> dict[str, object]:
+    """The data of the next event of a kind."""
+    found = ""
+    while line := response.readline().decode():
+        if line.startswith("event: "):
+            found = line.removeprefix("event: ").strip()
+        elif line.startswith("data: ") and found == kind:
+            data: dict[str, object] = json.loads(line.removeprefix("data: "))
+            return data
+    raise AssertionError(f"the stream ended before an event {kind}")
+
+
+def test_a_stream_tells_pictures_and_charts_again_and_again(site: Site) -> None:
+    with stream(site) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert response.headers["cache-control"] == "no-cache"
+        for _ in range(2):
+            picture = next_event(response, "picture")
+            assert [line["state"] for line in picture["lines"]] == ["running", "idle"]  # type: ignore[attr-defined, index]  # JSON
+        charts = next_event(response, "charts")
+        assert [line["line"] for line in charts["lines"]] == [T1, F1]  # type: ignore[attr-defined, index]  # JSON
+
+
+def test_watchers_are_bounded_and_a_seat_is_given_back(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "CLIENTS_MAX", 1)
+    board = site.workshop.app.state.board
+    with stream(site) as first:
+        next_event(first, "picture")
+        with stream(site) as second:
+            assert second.status == 503
+            assert second.headers["retry-after"]
+            assert second.headers["content-type"] == "application/problem+json"
+    wait_until(lambda: board.watching == 0)
+    with stream(site) as third:
+        assert third.status == 200
+
+
+def test_the_server_stops_though_somebody_watches(site: Site) -> None:
+    with stream(site) as response:
+        next_event(response, "picture")
+        begun = time.monotonic()
+        site.server.should_exit = True
+        while response.readline():
+            pass
+        wait_until(lambda: not site.thread.is_alive())
+        assert time.monotonic() - begun < live.RECONNECT_MS / 1000 + 3
+
+
+def test_one_picture_is_made_for_all_who_watch(filled: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = live.Board(filled.app.state.parts)
+    made: list[int] = []
+    monkeypatch.setattr(
+        live.lines, "states", lambda *_: made.append(1) or live.Lines(site="caux", newest=None, lines=[])
+    )
+    assert len({board.picture() for _ in range(20)}) == 1
+    assert made == [1]
+
+
+def test_a_store_that_is_down_is_part_of_the_picture(filled: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(_self: object, _line: str) -> None:
+        raise StoreUnavailable("the database does not answer")
+
+    monkeypatch.setattr(type(filled.store), "latest", down)
+    board = live.Board(filled.app.state.parts)
+    picture = json.loads(board.picture())
+    assert picture["problem"] == "the database does not answer"
+    assert picture["lines"] == []
+    assert json.loads(board.charts())["problem"] == "the database does not answer"
+
+
+def test_a_picture_counts_what_waits_and_what_was_refused(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    workshop.record(messages=27, bookmark=20, problem="waits for the store")
+    picture = json.loads(live.Board(workshop.app.state.parts).picture())
+    assert (picture["lag"], picture["quarantined"]) == (7, 1)
+    assert picture["recorder"] == {"state": "waiting", "detail": "waits for the store"}
+
+
+def test_the_last_lots_come_with_their_certificate_or_why_not(filled: Workshop) -> None:
+    picture = json.loads(live.Board(filled.app.state.parts).picture())
+    by_lot = {lot["batch"]: lot for lot in picture["finished"]}
+    assert list(by_lot) == ["T1-0003", "T1-0002", "F1-0001"]
+    assert by_lot["T1-0003"]["certificate"] == "refused"
+    assert by_lot["T1-0002"]["verdict"] == "pass"
+    assert float(by_lot["T1-0002"]["recycled_content"]) > 0.8
+
+
+def test_a_certificate_that_cannot_be_read_does_not_break_the_wall(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    (workshop.settings.certificates_dir / "T1-0002-r1.json").write_bytes(b"[]")
+    picture = json.loads(live.Board(workshop.app.state.parts).picture())
+    assert "recycled_content" not in next(lot for lot in picture["finished"] if lot["batch"] == "T1-0002")
+
+
+def test_charts_share_one_time_axis_a_line(filled: Workshop) -> None:
+    for line in json.loads(live.Board(filled.app.state.parts).charts())["lines"]:
+        assert line["charts"]
+        for chart in line["charts"]:
+            assert all(len(values) == len(line["time_ms"]) for values in chart["values"])
+            assert any(value is not None for values in chart["values"] for value in values)
+
+
+def test_every_critical_signal_of_a_step_is_drawn() -> None:
+    for line in load_plant("caux").lines:
+        for step in line.steps:
+            charts = charts_of(line, step)
+            assert len(charts) <= CHARTS_MAX
+            shown = {signal.key for chart in charts for signal in chart.signals}
+            assert {signal.key for signal in line.signals_of(step) if signal.critical} <= shown
+
+
+def test_a_picture_of_an_empty_plant_is_a_picture(tmp_path_factory: pytest.TempPathFactory) -> None:
+    workshop = Workshop.open(tmp_path_factory.mktemp("empty"))
+    board = live.Board(workshop.app.state.parts)
+    picture = json.loads(board.picture())
+    assert (picture["newest"], picture["lag"], picture["finished"]) == (None, None, [])
+    assert picture["recorder"]["state"] == "absent"
+    assert all(line["charts"] == [] for line in json.loads(board.charts())["lines"])
+    assert TestClient(workshop.app).get("/live").status_code == 200
+    workshop.close()
+
+
+def test_a_step_with_few_signals_leaves_room_for_the_rest_of_its_line() -> None:
+    line = load_plant("caux").line(T1)
+    drawn = [(chart.device, chart.unit) for chart in charts_of(line, line.step("sorting"))]
+    assert drawn[:3] == [("sorter", "1"), ("shredder", "1"), ("sorter", "kg")]
+    assert ("extruder", "Cel") in drawn
