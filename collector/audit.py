@@ -2,7 +2,8 @@
 
 The two sides are counted apart. Published comes from the numbers that the device itself gave its rows: from 0 to the
 highest one seen, for each boot. The other side is what the recorder did with each row that reached it. A message so
-broken that its number cannot be read stands for one of the missing numbers, or else for itself.
+broken that its number cannot be read stands for one of the missing numbers, or else for itself. A refused state, which
+takes no number, stands for itself.
 """
 
 from collections import Counter
@@ -107,20 +108,20 @@ def _account(
     device: str,
     counts: DeviceCounts,
     numbers: tuple[int, int],
-    refused: Mapping[tuple[str, str, bool], int],
+    refused: Mapping[tuple[str, str, bool | None], int],
     waiting: int,
 ) -> DeviceAccount:
     seen, up_to = numbers
     reasons: Counter[str] = Counter()
-    unnumbered = 0
+    by_number: Counter[bool | None] = Counter()
     for (of_device, reason, numbered), rows in refused.items():
         if of_device == device:
             reasons[reason] += rows
-            unnumbered += 0 if numbered else rows
-    gaps = up_to - seen
+            by_number[numbered] += rows
+    gaps, unnumbered = up_to - seen, by_number[False]
     return DeviceAccount(
         device=device or NO_DEVICE,
-        published=seen + max(gaps, unnumbered),
+        published=seen + max(gaps, unnumbered) + by_number[None],
         stored=counts.stored,
         quarantined=reasons.total(),
         waiting=waiting,

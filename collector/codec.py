@@ -239,15 +239,16 @@ def decode_state(payload: bytes) -> str:
     return state
 
 
-def peek_identity(payload: bytes) -> Identity | None:
-    """Boot, seq and rows of a message that was refused, when they can still be read; else None."""
+def peek_identity(payload: bytes, kind: str) -> Identity | None:
+    """Boot, seq and rows of a message that was refused, when they can still be read beyond doubt; else None."""
     if len(payload) > PAYLOAD_BYTES_MAX:
         return None
     try:
         numbered = _numbered_decoder.decode(payload)
-    except (ValueError, RecursionError):
+        json.loads(payload, object_pairs_hook=_once_each)  # of two numbers, the other may be another message's
+    except (ValueError, RecursionError, MessageRefused):
         return None
-    rows = len(numbered.t) if isinstance(numbered.t, list) else 1
+    rows = len(numbered.t) if kind == READINGS and isinstance(numbered.t, list) else 1
     if not 1 <= rows <= ROWS_MAX or numbered.seq + rows - 1 > SEQ_MAX:
         return None
     return Identity(boot=numbered.boot, seq=numbered.seq, rows=rows)

@@ -103,15 +103,19 @@ def audit(
 def quarantine(
     limit: Annotated[int, typer.Option(min=1, help="At most so many messages, the newest first.")] = LISTED,
     reason: Annotated[str | None, typer.Option(help="Only this reason, such as unknown_signal.")] = None,
-    device: Annotated[str | None, typer.Option(help="Only this device, such as caux/textile/t1/extruder.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Only this device, such as caux/textile/t1/extruder; ? = none is named.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with the whole payload in base64.")] = False,
 ) -> None:
     """Show the messages that were refused, and why."""
     import json
 
+    from collector.audit import NO_DEVICE
     from collector.record_book import RecordBook
     from filiere.settings import load_settings
 
+    device = "" if device == NO_DEVICE else device
     with RecordBook.open_reader(load_settings().recorder_path) as book:
         messages = list(book.quarantine(limit=limit, device=device, reason=reason))
     if as_json:
@@ -119,7 +123,7 @@ def quarantine(
     elif messages:
         _print_quarantine(messages)
     else:
-        typer.echo("Nothing is in quarantine.")
+        typer.echo("Nothing is in quarantine." if reason is None and device is None else "No such message is there.")
 
 
 def _as_json(message: "Quarantined") -> dict[str, object]:

@@ -73,7 +73,7 @@ class Intake:
             try:
                 connection.open()
                 self._serve(connection)
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # the second: a host that cannot be a name
                 address = f"{self._broker.host}:{self._broker.port}"
                 _log.warning("no connection to the broker", address=address, got=str(error))
             except Stopped:

@@ -62,19 +62,18 @@ class Chunk:
         self._placement = placement
         self._book = book
 
-    def take(self, messages: Iterable[Message]) -> None:
-        """Judge messages in the order of the log."""
-        for message in messages:
-            topic: Topic | None = None
-            try:
-                topic = parse_topic(message.topic)
-                self._take(topic, message)
-            except MessageRefused as refused:
-                self._refuse(message, topic, refused)
-            except Exception as error:  # noqa: BLE001 - a mistake in this program costs one message, not the stream
-                _log.exception("a message met a mistake in this program", offset=message.offset)
-                words = f"got {type(error).__name__}: {str(error)[:_SHOWN_MAX]}; tell who maintains this program"
-                self._refuse(message, topic, MessageRefused(INTERNAL_ERROR, words))
+    def take(self, message: Message) -> None:
+        """Judge the next message of the log."""
+        topic: Topic | None = None
+        try:
+            topic = parse_topic(message.topic)
+            self._take(topic, message)
+        except MessageRefused as refused:
+            self._refuse(message, topic, refused)
+        except Exception as error:  # noqa: BLE001 - a mistake in this program costs one message, not the stream
+            _log.exception("a message met a mistake in this program", offset=message.offset)
+            words = f"got {type(error).__name__}: {str(error)[:_SHOWN_MAX]}; tell who maintains this program"
+            self._refuse(message, topic, MessageRefused(INTERNAL_ERROR, words))
 
     def _take(self, topic: Topic, message: Message) -> None:
         self._placement.signals(topic)  # who sends is known, or the message is refused before its bytes are read
@@ -120,6 +119,7 @@ class Chunk:
             event = parse_event(envelope.body)
         except EventRefused as refused:
             raise MessageRefused(EVENT_REFUSED, str(refused)) from None
+        self._placement.event(event)
         device = topic.device_path
         counts = self._heard(device, message)
         if self._first_time(device, envelope.identity):
@@ -131,7 +131,8 @@ class Chunk:
         """Quarantine a message, once: its numbers, where they can be read, are seen from now on."""
         device = topic.device_path if topic is not None else ""
         counts = self._heard(device, message)
-        identity = peek_identity(message.payload) if topic is not None and topic.kind != STATE else None
+        kind = None if topic is None else topic.kind
+        identity = peek_identity(message.payload, kind) if kind in (READINGS, EVENTS) else None
         if identity is not None:
             unseen = self._first_time(device, identity)
             counts.duplicates += identity.rows - unseen
@@ -143,11 +144,11 @@ class Chunk:
             reason=refused.reason,
             words=str(refused),
             rows=1 if identity is None else unseen,
-            numbered=identity is not None,
+            numbered=None if kind == STATE else identity is not None,
         )
 
     def quarantine(
-        self, message: Message, device: str, *, reason: str, words: str, rows: int = 1, numbered: bool = True
+        self, message: Message, device: str, *, reason: str, words: str, rows: int = 1, numbered: bool | None = True
     ) -> None:
         """Keep a message, or `rows` of its rows, as refused."""
         self.record.quarantined.append(

@@ -89,11 +89,17 @@ def only_one(path: Path, stop: threading.Event) -> Iterator[None]:
     """Hold a lock while the block runs: each file of the data folder has one writer. The kernel frees it at any death.
 
     Raises:
-        SettingsError: another process holds it for longer than a stopping one may.
+        SettingsError: another process holds it for longer than a stopping one may, or the folder cannot be written.
         Stopped: asked to stop while waiting for it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    except OSError as error:
+        raise SettingsError(
+            f"FILIERE_DATA_DIR: got {path.parent} ({error.strerror}); expected a folder that may be made and written"
+        ) from None
+    with file:
         for _ in range(int(LOCK_S_MAX / LOCK_WAIT_S)):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

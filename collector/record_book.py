@@ -18,8 +18,8 @@ from filiere.sqlite_file import Layout, open_reader, open_writer, transaction, t
 
 _PROGRESS = """
 CREATE TABLE IF NOT EXISTS progress (
-  id INTEGER PRIMARY KEY CHECK (id = 1), bookmark INTEGER NOT NULL, log_head INTEGER NOT NULL,
-  ledger_position INTEGER NOT NULL, store_problem TEXT, updated_ns INTEGER NOT NULL
+  id INTEGER PRIMARY KEY CHECK (id = 1), bookmark INTEGER NOT NULL, bookmark_ns INTEGER NOT NULL,
+  log_head INTEGER NOT NULL, ledger_position INTEGER NOT NULL, store_problem TEXT, updated_ns INTEGER NOT NULL
 )
 """
 _NUMBERS = """
@@ -40,7 +40,7 @@ _QUARANTINE = """
 CREATE TABLE IF NOT EXISTS quarantine (
   "offset" INTEGER PRIMARY KEY, device TEXT NOT NULL, topic BLOB NOT NULL, payload BLOB NOT NULL,
   reason TEXT NOT NULL, message TEXT NOT NULL, record_time_ns INTEGER NOT NULL,
-  rows INTEGER NOT NULL, numbered INTEGER NOT NULL
+  rows INTEGER NOT NULL, numbered INTEGER
 )
 """
 _WAITING = """
@@ -56,7 +56,7 @@ LAYOUT = Layout(
         _COUNTS,
         _QUARANTINE,
         _WAITING,
-        "INSERT OR IGNORE INTO progress VALUES (1, 0, 0, 0, NULL, 0)",
+        "INSERT OR IGNORE INTO progress VALUES (1, 0, 0, 0, 0, NULL, 0)",
     ),
 )
 QUARANTINE_LISTED_MAX = 10_000
@@ -79,8 +79,8 @@ class Quarantined:
     record_time_ns: int
     rows: int
     """How many of its numbers are refused."""
-    numbered: bool
-    """Its boot and seq could be read, so that its numbers are accounted for."""
+    numbered: bool | None
+    """Its boot and seq could be read, so that its numbers are accounted for; None = a state, which takes no number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +118,8 @@ class Progress:
 
     bookmark: int
     """Offset of the last message that is done."""
+    bookmark_ns: int = 0
+    """Record time of that message: tells this log from another that was put in its place."""
     log_head: int
     """Offset of the last message that it saw in the log."""
     ledger_position: int
@@ -175,7 +177,9 @@ class RecordBook:
 
     def progress(self) -> Progress:
         """Where the recorder is."""
-        (row,) = self._rows("SELECT bookmark, log_head, ledger_position, store_problem, updated_ns FROM progress")
+        (row,) = self._rows(
+            "SELECT bookmark, bookmark_ns, log_head, ledger_position, store_problem, updated_ns FROM progress"
+        )
         return Progress(**row)
 
     def numbers(self, device: str, boot: str) -> Numbers:
@@ -227,8 +231,8 @@ class RecordBook:
 
     def _write_progress(self, progress: Progress) -> None:
         self._connection.execute(
-            "UPDATE progress SET bookmark = :bookmark, log_head = :log_head, ledger_position = :ledger_position,"
-            " store_problem = :store_problem, updated_ns = :updated_ns",
+            "UPDATE progress SET bookmark = :bookmark, bookmark_ns = :bookmark_ns, log_head = :log_head,"
+            " ledger_position = :ledger_position, store_problem = :store_problem, updated_ns = :updated_ns",
             asdict(progress),
         )
 
@@ -265,20 +269,19 @@ class RecordBook:
 
     def published(self) -> dict[str, tuple[int, int]]:
         """Device → (numbers seen, numbers from 0 to the highest seen), added up over its boots."""
-        return {
-            row["device"]: (row["seen"], row["up_to"])
-            for row in self._rows(
-                "SELECT device, sum(seen) AS seen, sum(up_to) AS up_to FROM (SELECT device,"
-                " sum(last - first + 1) AS seen, max(last) + 1 AS up_to FROM numbers GROUP BY device, boot)"
-                " GROUP BY device"
-            )
-        }
+        published: dict[str, tuple[int, int]] = {}
+        for row in self._rows(
+            "SELECT device, sum(last - first + 1) AS seen, max(last) + 1 AS up_to FROM numbers GROUP BY device, boot"
+        ):  # added up here: boots of any number of hostile devices would overflow SQLite's integers
+            seen, up_to = published.get(row["device"], (0, 0))
+            published[row["device"]] = (seen + row["seen"], up_to + row["up_to"])
+        return published
 
-    def quarantine_counts(self) -> Counter[tuple[str, str, bool]]:
+    def quarantine_counts(self) -> Counter[tuple[str, str, bool | None]]:
         """(device, reason, numbered) → rows."""
         return Counter(
             {
-                (row["device"], row["reason"], bool(row["numbered"])): row["refused"]
+                (row["device"], row["reason"], _truth(row["numbered"])): row["refused"]
                 for row in self._rows(
                     "SELECT device, reason, numbered, sum(rows) AS refused FROM quarantine"
                     " GROUP BY device, reason, numbered"
@@ -296,7 +299,7 @@ class RecordBook:
             ' ORDER BY "offset" DESC LIMIT ?',
             (device, reason, limit),
         ):
-            yield Quarantined(**{**row, "numbered": bool(row["numbered"])})
+            yield Quarantined(**{**row, "numbered": _truth(row["numbered"])})
 
     def waiting(self) -> tuple[WaitingEvent, ...]:
         """Events that the ledger holds, in the order in which they came."""
@@ -321,3 +324,7 @@ class RecordBook:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _truth(column: int | None) -> bool | None:
+    return None if column is None else bool(column)

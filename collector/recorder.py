@@ -1,19 +1,20 @@
 """The recorder: reads the message log from its bookmark, and brings every message to the stores or to quarantine.
 
-A chunk goes: read, judge, events to the ledger, rows and run marks to the readings store, one commit in the book. A
-kill between any two of these repeats the chunk, and every store keeps one of two equal things.
+A chunk goes: read, judge, rows to the readings store, events to the ledger, run marks to the readings store, one commit
+in the book. A kill between any two of these repeats the chunk, and every store keeps one of two equal things. Rows go
+first, so that who sees the closing of a run in the ledger finds the readings that were sent before it.
 """
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from random import Random
+from typing import TypeVar
 
 import structlog
 
-from collector.codec import TIME_NS_MAX
 from collector.judging import EVENT_REFUSED, Chunk, PendingEvent, PendingRow
 from collector.patience import Patience, Stopped
 from collector.record_book import Quarantined, RecordBook, WaitingEvent
@@ -31,15 +32,18 @@ from filiere.readings_store import ReadingsStore
 STORE_REFUSED = "store_refused"
 
 CHUNK_MESSAGES_MAX = 4096
-CHUNK_BYTES_MAX = 16 * 1024 * 1024
+CHUNK_BYTES_MAX = 4 * 1024 * 1024
+CHUNK_ROWS_MAX = 100_000
+"""A chunk ends at the first message that takes it over: small rows in large messages would fill the memory."""
 READ_MESSAGES = 256
 """Messages of one read from the log: a chunk ends at the first read that takes it over CHUNK_BYTES_MAX."""
 IDLE_WAIT_S = 0.05
 HEARTBEAT_NS = 2 * NS_PER_S
 """How often the book says that the recorder lives, when nothing else is written."""
 
-Refusal = tuple[PendingRow, str]
-"""A row that the store will not take, and the store's words."""
+Item = TypeVar("Item")
+Refusal = tuple[Item, str]
+"""What the store will not take, and the store's words."""
 
 _log = structlog.get_logger(__name__)
 
@@ -74,8 +78,9 @@ class Recorder:
 
         Raises StoreUnavailable, StoreRefused: the message log or the book itself fails.
         """
-        _log.info("recorder ready", store=self._store.name, bookmark=self._progress.bookmark)
         try:
+            self._patience.until_done(self._refuse_other_files)
+            _log.info("recorder ready", store=self._store.name, bookmark=self._progress.bookmark)
             while not self._stop.is_set():
                 if self.step() == 0:
                     self._note(None)
@@ -85,28 +90,48 @@ class Recorder:
 
     def step(self) -> int:
         """Record one chunk. Returns its number of messages; 0 at the head of the log. Raises as `run`, and Stopped."""
-        messages = self._read()
-        if not messages:
-            return 0
         chunk = Chunk(placement=self._placement, book=self._book, progress=self._progress)
-        chunk.take(messages)
-        marks: list[RunMark] = []
+        taken: list[Message] = []
+        for message in self._read():
+            chunk.take(message)
+            taken.append(message)
+            if len(chunk.rows) >= CHUNK_ROWS_MAX:
+                break
+        if not taken:
+            return 0
+        self._write_rows(chunk)
         position = self._progress.ledger_position
         if chunk.events:
             self._append_events(chunk)
             self._settle_waiting(chunk)
-            marks, position = self._patience.until_done(self._new_marks)
-        self._write(chunk, marks)
+            position = self._write_marks()
         self._progress = chunk.record.progress = replace(
             self._progress,
-            bookmark=messages[-1].offset,
+            bookmark=taken[-1].offset,
+            bookmark_ns=taken[-1].record_time_ns,
             log_head=self._messages.head(),
             ledger_position=position,
             updated_ns=self._clock(),
         )
         self._book.commit(chunk.record)
         _say_quarantined(chunk.record.quarantined)
-        return len(messages)
+        return len(taken)
+
+    def _refuse_other_files(self) -> None:
+        """Raises StoreRefused: the log or the ledger is not the one that the book speaks of; much would be skipped."""
+        progress = self._progress
+        last = self._messages.read(progress.bookmark - 1, 1) if progress.bookmark else []
+        if progress.bookmark and [message.record_time_ns for message in last] != [progress.bookmark_ns]:
+            raise StoreRefused(
+                f"{self._messages.path}: got another message log than the one that was recorded up to message"
+                f" {progress.bookmark}; put that one back, or move {self._book.path} aside and record this one whole"
+            )
+        event = next(self._ledger.events(after=progress.ledger_position - 1), None)
+        if progress.ledger_position and (event is None or event.position != progress.ledger_position):
+            raise StoreRefused(
+                f"event ledger: got no event {progress.ledger_position}, which was recorded; put that ledger back, or"
+                f" move {self._book.path} aside and record the message log whole"
+            )
 
     def _read(self) -> list[Message]:
         messages: list[Message] = []
@@ -154,62 +179,50 @@ class Recorder:
                 (message,) = self._messages.read(event.offset - 1, 1)
                 chunk.quarantine(message, event.device, reason=EVENT_REFUSED, words=still.reason)
 
+    def _write_marks(self) -> int:
+        """Mark the runs of the ledger's events since the last commit, also of those that had waited. The new position.
+
+        A mark is drawn, never summed: one that the store refuses is said in the log, and the ledger still has it.
+        """
+        marks, position = self._patience.until_done(self._new_marks)
+        for mark, words in self._refused(marks, lambda some: self._store.write((), some)):
+            _log.error("run mark refused", run=mark.run, line=mark.line, words=words)
+        return position
+
     def _new_marks(self) -> tuple[list[RunMark], int]:
-        """Run marks of the ledger's events since the last commit, also of those that had waited; the new position."""
         marks: list[RunMark] = []
         position = self._progress.ledger_position
         for stored in self._ledger.events(after=position):
             position = stored.position
             event = parse_event(stored.body)
-            # the time of an event may be one that no readings store can hold
-            if isinstance(event, RunStarted | RunClosed) and abs(event.event_time_ns) <= TIME_NS_MAX:
+            if isinstance(event, RunStarted | RunClosed):
                 marks.append(run_mark(event, self._ledger.chain()))
         return marks, position
 
-    def _write(self, chunk: Chunk, marks: Sequence[RunMark]) -> None:
+    def _write_rows(self, chunk: Chunk) -> None:
         rows = [pending for pending in chunk.rows if pending.row.values]
-        if not rows and not marks:
-            return
-        by_message: dict[int, list[Refusal]] = defaultdict(list)
-        for refusal in self._patience.until_done(lambda: self._write_or_isolate(rows, marks)):
+        by_message: dict[int, list[Refusal[PendingRow]]] = defaultdict(list)
+        for refusal in self._refused(rows, lambda some: self._store.write([pending.row for pending in some])):
             by_message[refusal[0].message.offset].append(refusal)
         for refusals in by_message.values():
             (pending, words), count = refusals[0], len(refusals)
             chunk.record.device(pending.device).stored -= count
             chunk.quarantine(pending.message, pending.device, reason=STORE_REFUSED, words=words, rows=count)
 
-    def _write_or_isolate(self, rows: Sequence[PendingRow], marks: Sequence[RunMark]) -> list[Refusal]:
-        """Write all; the rows that the store refuses, with its words.
+    def _refused(self, items: Sequence[Item], write: Callable[[Sequence[Item]], None]) -> list[Refusal[Item]]:
+        """Write all; those that the store refuses. A store that refuses as a whole (credentials, bucket) is awaited."""
 
-        Raises StoreUnavailable; StoreRefused when it is the store as a whole that refuses (credentials, bucket).
-        """
-        try:
-            self._store.write([pending.row for pending in rows], marks)
-        except StoreRefused as refused:
-            self._store.check()
-            for mark in marks:
-                self._write_mark(mark)
-            return list(self._isolate(rows, str(refused)))
-        return []
-
-    def _isolate(self, rows: Sequence[PendingRow], words: str) -> Iterator[Refusal]:
-        """Rows that were refused together, halved until each refused one stands alone."""
-        if len(rows) == 1:
-            yield rows[0], words
-            return
-        middle = len(rows) // 2
-        for half in (rows[:middle], rows[middle:]):
+        def write_or_isolate() -> list[Refusal[Item]]:
             try:
-                self._store.write([pending.row for pending in half])
-            except StoreRefused as refused:
-                yield from self._isolate(half, str(refused))
+                write(items)
+            except StoreRefused:
+                self._store.check()
+                refused = list(_isolate(items, write))
+                self._store.check()  # or else what it refused meanwhile as a whole would be taken for bad items
+                return refused
+            return []
 
-    def _write_mark(self, mark: RunMark) -> None:
-        """A mark is drawn, never summed: one that the store refuses is said in the log, and the ledger still has it."""
-        try:
-            self._store.write((), [mark])
-        except StoreRefused as refused:
-            _log.error("run mark refused", run=mark.run, line=mark.line, words=str(refused))
+        return self._patience.until_done(write_or_isolate) if items else []
 
     def _note(self, problem: str | None) -> None:
         """Write down that the recorder lives, and why it waits if it does."""
@@ -224,6 +237,19 @@ class Recorder:
             self._progress, log_head=self._messages.head(), store_problem=problem, updated_ns=now_ns
         )
         self._book.note(self._progress)
+
+
+def _isolate(items: Sequence[Item], write: Callable[[Sequence[Item]], None]) -> Iterator[Refusal[Item]]:
+    """Items that are refused together, halved until each refused one stands alone. Raises StoreUnavailable."""
+    try:
+        write(items)
+    except StoreRefused as refused:
+        if len(items) == 1:
+            yield items[0], str(refused)
+            return
+        middle = len(items) // 2
+        yield from _isolate(items[:middle], write)
+        yield from _isolate(items[middle:], write)
 
 
 def _say_quarantined(quarantined: Sequence[Quarantined]) -> None:

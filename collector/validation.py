@@ -1,21 +1,23 @@
-"""A message against the plant model: known device, known signals, units, ranges, clock. Pure.
+"""A message against the plant model: known devices, signals, units, ranges, clock, names in events. Pure.
 
 A reading that is only doubtful is kept, with the reason as its quality. A message that cannot be placed is refused
 whole, so that the quarantine holds exactly the bytes that were sent.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
 from collector.codec import EVENTS, NOT_FINITE, STATE, ReadingsMessage, Topic
 from filiere.clock import NS_PER_S, parse_time
 from filiere.errors import MessageRefused
+from filiere.events import Event, Portion, Received, RunClosed, RunStarted
 from filiere.plant import Plant, Signal
 from filiere.readings import CLOCK_SUSPECT, OUT_OF_RANGE, Row, stored_time_ns
 from filiere.units import converter
 
 UNKNOWN_DEVICE, UNKNOWN_SIGNAL, WRONG_UNIT = "unknown_device", "unknown_signal", "wrong_unit"
+UNKNOWN_NAME = "unknown_name"
 
 TERMINAL = "terminal"
 """The device of every line on which people send events; it has no signals."""
@@ -46,6 +48,7 @@ class Placement:
     """Every device and signal of a plant, by the names that messages use."""
 
     def __init__(self, plant: Plant) -> None:
+        self._plant = plant
         self._lines = frozenset(line.path for line in plant.lines)
         self._devices = {
             f"{line.path}/{unit.id}": {signal.id: signal for signal in unit.signals} for line, unit in plant.devices()
@@ -85,6 +88,32 @@ class Placement:
             _judge(topic, message.seq + index, event_time_ns, record_time_ns, columns, index)
             for index, event_time_ns in enumerate(message.time_ns)
         ]
+
+    def event(self, event: Event) -> None:
+        """An event's site, line, step, recipe and materials are the plant's. Raises MessageRefused (unknown_name)."""
+        match event:
+            case Received():
+                self._known("site", event.site, (self._plant.site,))
+                portions: tuple[Portion, ...] = (event.portion,)
+            case RunStarted():
+                self._known("line", event.line, self._lines)
+                line = self._plant.line(event.line)
+                self._known("step", event.step, [step.id for step in line.steps])
+                self._known("recipe", event.recipe, [recipe.id for recipe in line.step(event.step).recipes])
+                portions = event.inputs
+            case RunClosed():
+                self._known("line", event.line, self._lines)
+                portions = event.outputs
+        for portion in portions:
+            self._known("material", portion.material, self._plant.materials)
+
+    def _known(self, what: str, name: str, names: Collection[str]) -> None:
+        if name not in names:
+            raise MessageRefused(
+                UNKNOWN_NAME,
+                f"got {what} {name[:_SHOWN_MAX]!r}; expected one of {', '.join(sorted(names)[:_NAMED_MAX])}: correct"
+                " the event, or the plant model",
+            )
 
 
 def _converted(topic: Topic, signal: Signal, values: Sequence[float | None], unit: str) -> list[float | None]:

@@ -1,6 +1,7 @@
 """Builders of events with sane defaults: bales → sorting → extrusion, at one event an hour."""
 
-from decimal import Decimal
+import random
+from decimal import ROUND_DOWN, Decimal
 
 from filiere.clock import NS_PER_S, parse_time
 from filiere.events import PRODUCT, RESIDUE, Event, Portion, Received, RunClosed, RunStarted
@@ -59,6 +60,7 @@ def started(
     lot: str = "S1",
     *inputs: Portion,
     at: float = 1,
+    line: str = LINE,
     step: str = "sorting",
     recipe: str = "tri-pp",
     event_id: str = "",
@@ -67,7 +69,7 @@ def started(
         event_id=event_id or f"urn:test:start-{run}",
         event_time_ns=hour(at),
         run=run,
-        line=LINE,
+        line=line,
         step=step,
         recipe=recipe,
         lot=lot,
@@ -117,3 +119,26 @@ def two_steps() -> list[Event]:
             at=5,
         ),
     ]
+
+
+def part_of(mass_kg: Decimal, parts: int) -> Decimal:
+    return (mass_kg / parts).quantize(Decimal("0.001"), ROUND_DOWN)
+
+
+def some_plant(dice: random.Random) -> list[Event]:
+    """A consistent set on three lines: lots split over runs and merged by them, some runs open, some lots left over."""
+    left = {f"B{number}": Decimal(dice.randrange(1, 900)) for number in range(dice.randrange(1, 4))}
+    events: list[Event] = [received(lot, str(mass_kg)) for lot, mass_kg in left.items()]
+    for number in range(dice.randrange(8)):
+        run, lot, line = f"R{number}", f"L{number}", f"caux/textile/t{dice.randrange(3)}"
+        inputs = []
+        for taken in dice.sample(sorted(left), k=dice.randrange(1, min(4, len(left) + 1))):
+            mass_kg = part_of(left[taken], dice.choice((1, 2, 4)))
+            left[taken] -= mass_kg
+            inputs.append(portion(taken, str(mass_kg)))
+        events.append(started(run, lot, *inputs, at=2 * number + 1, line=line))
+        if dice.random() < 0.8:
+            left[lot] = part_of(sum((one.mass_kg for one in inputs), Decimal(0)), 2)
+            residue = portion(f"{lot}-reject", str(left[lot]), role=RESIDUE)
+            events.append(closed(run, portion(lot, str(left[lot])), residue, at=2 * number + 2, line=line))
+    return events

@@ -16,6 +16,7 @@ from filiere.events import event_json
 from filiere.ledger import Ledger
 from filiere.message_log import MessageLog
 from filiere.plant import Label, Limits, Line, Plant, Signal, Unit, Workshop
+from filiere.plant_file import load_plant
 
 LINE = "caux/textile/t1"
 EXTRUDER = f"{LINE}/extruder"
@@ -43,13 +44,14 @@ def plant():
     signals = (signal("melt_temp"), signal("melt_pressure", unit="bar", range_low=0.0, range_high=300.0))
     unit = Unit(id="extruder", label=Label(fr="Extrudeuse", en="Extruder"), signals=signals, simulator={})
     label = Label(fr="T1", en="T1")
-    line = Line(id="t1", path=LINE, label=label, units=(unit,), steps=(), simulator={})
+    caux = load_plant("caux")
+    line = Line(id="t1", path=LINE, label=label, units=(unit,), steps=caux.line(LINE).steps, simulator={})
     return Plant(
         site="caux",
         label=label,
         issuer="Atelier",
         timezone="Europe/Paris",
-        materials={},
+        materials=caux.materials,
         workshops=(Workshop(id="textile", label=label, lines=(line,)),),
         digest="00",
     )

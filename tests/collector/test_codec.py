@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.codec import (
+    EVENTS,
     PAYLOAD_BYTES_MAX,
+    READINGS,
     ROWS_MAX,
     SEQ_MAX,
     EventMessage,
@@ -219,7 +221,7 @@ def readings(draw):
 def test_readings_read_back(message):
     encoded = encode_readings(message)
     assert decode_readings(encoded) == message
-    assert peek_identity(encoded) == message.identity
+    assert peek_identity(encoded, READINGS) == message.identity
 
 
 @given(readings())
@@ -233,7 +235,7 @@ def test_any_bytes_are_read_or_refused_and_nothing_else(message):
     for decode in (decode_readings, decode_event, decode_state, parse_topic):
         with suppress(MessageRefused):
             decode(message)
-    peek_identity(message)
+    peek_identity(message, READINGS)
 
 
 @given(readings(), st.data())
@@ -292,12 +294,20 @@ def test_state_reads_back():
     assert refusal(decode_state, b'{"state":"asleep"}') == "wrong_shape"
 
 
+def test_a_refused_event_takes_one_number_whatever_else_it_says():
+    assert peek_identity(payload(t=b"[1,2,3]"), EVENTS) == Identity(boot="9f2c", seq=41, rows=1)
+
+
 def test_a_refused_message_still_tells_its_number():
-    assert peek_identity(payload(t=b'"2026-11-23T09:14:05"')) == Identity(boot="9f2c", seq=41, rows=1)
-    assert peek_identity(payload(t=b"[1,2,3]", v=b'{"a":[1]}')) == Identity(boot="9f2c", seq=41, rows=3)
-    assert peek_identity(payload(v=b'{"a":true}', more=b',"extra":{}')) == Identity(boot="9f2c", seq=41, rows=1)
+    assert peek_identity(payload(t=b'"2026-11-23T09:14:05"'), READINGS) == Identity(boot="9f2c", seq=41, rows=1)
+    assert peek_identity(payload(t=b"[1,2,3]", v=b'{"a":[1]}'), READINGS) == Identity(boot="9f2c", seq=41, rows=3)
+    assert peek_identity(payload(v=b'{"a":true}', more=b',"extra":{}'), READINGS) == Identity(
+        boot="9f2c", seq=41, rows=1
+    )
 
 
-@pytest.mark.parametrize("message", [b"", b"hello", payload(v=b'{"a":NaN}'), payload(seq=b"-1"), payload(t=b"[]")])
+@pytest.mark.parametrize(
+    "message", [b"", b"hello", payload(v=b'{"a":NaN}'), payload(seq=b"-1"), payload(t=b"[]"), payload(more=b',"seq":9')]
+)
 def test_a_message_without_a_readable_number_has_no_identity(message):
-    assert peek_identity(message) is None
+    assert peek_identity(message, READINGS) is None

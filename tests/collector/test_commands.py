@@ -70,6 +70,8 @@ def test_the_quarantine_can_be_asked_for_one_reason_or_device(rig):
     rig.record(b"elsewhere", topic="filiere/v1/nowhere")
     assert len(json.loads(run("quarantine", "--json", "--reason", "not_json").stdout)) == 1
     assert len(json.loads(run("quarantine", "--json", "--device", EXTRUDER).stdout)) == 2
+    assert len(json.loads(run("quarantine", "--json", "--device", "?").stdout)) == 1
+    assert run("quarantine", "--reason", "not_there").stdout == "No such message is there.\n"
     assert len(json.loads(run("quarantine", "--json", "--limit", "1").stdout)) == 1
 
 

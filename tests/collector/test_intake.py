@@ -183,13 +183,16 @@ def test_a_broker_that_goes_and_comes_back_is_found_again(mosquitto, bench):
             bench.arrives(publisher)
 
 
-def test_an_intake_without_a_broker_waits_and_stops_when_asked(tmp_path):
-    broker = Broker(host="127.0.0.1", port=1, client_id="nobody")
+@pytest.mark.parametrize("host", ["127.0.0.1", "no..name", "x" * 80])
+def test_an_intake_without_a_broker_waits_and_stops_when_asked(tmp_path, host):
+    broker = Broker(host=host, port=1, client_id="nobody")
     stop = threading.Event()
     with MessageLog.open(tmp_path / "messages.sqlite") as log:
         intake = Intake(broker=broker, log=log, clock=system_clock, random=Random(1), stop=stop)
         thread = threading.Thread(target=intake.run)
-        thread.start()
+        with capture_logs() as said:
+            thread.start()
+            until(lambda: any(line["event"] == "no connection to the broker" for line in said))
         stop.set()
         thread.join(30)
         assert not thread.is_alive()

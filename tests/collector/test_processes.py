@@ -51,6 +51,15 @@ def test_who_waits_for_a_folder_stops_when_asked(tmp_path):
         raise AssertionError
 
 
+def test_a_folder_that_cannot_be_made_is_a_wrong_setting(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(SettingsError, match=r"FILIERE_DATA_DIR: got .*expected a folder that may be made and written"),
+        only_one(tmp_path / "file" / "data" / "intake.lock", threading.Event()),
+    ):
+        raise AssertionError
+
+
 def test_a_killed_holder_leaves_the_folder_free(tmp_path, holder):
     holder.kill()
     with only_one(tmp_path / "intake.lock", threading.Event()):

@@ -12,6 +12,8 @@ from collector.codec import encode_event, encode_state, topic_text
 from collector.patience import Stopped
 from filiere.clock import NS_PER_S
 from filiere.events import event_json
+from filiere.ledger import Ledger
+from filiere.message_log import MessageLog
 from tests.chain_events import closed, portion, received, started, two_steps
 from tests.collector.builders import EXTRUDER, LINE, NOON_NS, TERMINAL_TOPIC, TOPIC, Rig, event, readings
 
@@ -129,6 +131,25 @@ def test_a_gap_that_is_filled_later_closes_the_account(rig):
     assert account(rig).late == 1
 
 
+def test_a_state_that_is_refused_does_not_stand_for_a_missing_row(rig):
+    rig.record(b"hello", topic=topic_text(LINE, "extruder", "state"))
+    assert (account(rig).published, account(rig).quarantined, account(rig).closes) == (1, 1, True)
+    rig.record(readings(seq=0), readings(seq=2))
+    assert (account(rig).missing, account(rig).closes) == (1, False)
+
+
+def test_a_message_with_two_numbers_takes_neither(rig):
+    rig.record(readings(seq=0).replace(b'"seq":0', b'"seq":0,"seq":1'), readings(seq=0), readings(seq=1))
+    assert len(rig.stored()) == 2
+    assert quarantined(rig) == [("wrong_shape", 1)]
+    assert account(rig).closes
+
+
+def test_the_highest_numbers_of_many_boots_do_not_break_the_audit(rig):
+    rig.record(*(readings(seq=2**53, boot=f"b{number}", time_ns=NOON_NS) for number in range(1025)))
+    assert account(rig).missing == 1025 * 2**53
+
+
 def test_late_rows_are_stored_and_counted(rig):
     rig.record(readings(seq=0, time_ns=NOON_NS))
     rig.restart()
@@ -225,6 +246,86 @@ def test_a_run_mark_that_the_store_refuses_stops_neither_rows_nor_other_marks(ri
     assert quarantined(rig) == []
 
 
+def test_a_run_mark_that_the_store_refuses_casts_no_doubt_on_a_lone_row(rig):
+    rig.store.poison_run = "R1"
+    rig.arrive(readings(seq=0))
+    rig.record(event(0, received("B1")), event(1, started("R1", "S1")), topic=TERMINAL_TOPIC)
+    assert len(rig.stored()) == 1
+    assert quarantined(rig) == []
+
+
+def test_who_sees_a_closing_finds_the_readings_that_were_sent_before_it(rig, monkeypatch):
+    seen = []
+    append = rig.ledger.append
+    monkeypatch.setattr(rig.ledger, "append", lambda *a, **k: (seen.append(len(rig.stored())), append(*a, **k))[1])
+    rig.arrive(event(0, received("B1")), event(1, started("R1", "S1")), topic=TERMINAL_TOPIC)
+    rig.arrive(readings(seq=0, rows=3))
+    rig.record(event(2, closed("R1")), topic=TERMINAL_TOPIC)
+    assert seen[-1] == 3
+
+
+def test_a_store_that_begins_to_refuse_all_while_rows_are_tried_one_by_one_condemns_none(rig, monkeypatch):
+    write, rig.store.poison = rig.store.write, 13.0
+
+    def write_then_lock(rows, marks=()):
+        if len(rows) == 2:
+            rig.store.locked = True
+            rig.stop.set()
+        write(rows, marks)
+
+    monkeypatch.setattr(rig.store, "write", write_then_lock)
+    rig.arrive(*(readings(seq=seq, melt_temp=13 if seq == 7 else 230) for seq in range(8)))
+    with pytest.raises(Stopped):
+        rig.recorder.step()
+    assert quarantined(rig) == []
+    assert "check the token" in rig.book.progress().store_problem
+
+
+def test_a_chunk_holds_a_bounded_number_of_rows(rig, monkeypatch):
+    monkeypatch.setattr("collector.recorder.CHUNK_ROWS_MAX", 25)
+    rig.arrive(*(readings(seq=10 * number, rows=10) for number in range(7)))
+    assert [rig.recorder.step() for _ in range(4)] == [3, 3, 1, 0]
+    assert len(rig.stored()) == 70
+    assert account(rig).closes
+
+
+def run_until_it_says(rig, words):
+    recording = threading.Thread(target=rig.recorder.run)
+    recording.start()
+    try:
+        until(lambda: words in (recorder_state(rig.book_path).store_problem or ""))
+    finally:
+        rig.stop.set()
+        recording.join()
+
+
+def replace_log(rig, *payloads):
+    rig.log.close()
+    for file in rig.folder.glob("messages.sqlite*"):
+        file.unlink()
+    rig.log = rig._stack.enter_context(MessageLog.open(rig.folder / "messages.sqlite"))
+    rig.clock_ns += NS_PER_S
+    rig.arrive(*payloads)
+
+
+@pytest.mark.parametrize("messages", [0, 3, 20])
+def test_another_message_log_in_the_place_of_the_recorded_one_is_not_skipped(rig, messages):
+    rig.record(*(readings(seq=seq) for seq in range(10)))
+    replace_log(rig, *(readings(seq=seq, boot="new") for seq in range(messages)))
+    rig.restart()
+    run_until_it_says(rig, "another message log")
+    assert rig.book.progress().bookmark == 10
+
+
+def test_another_ledger_in_the_place_of_the_recorded_one_is_not_taken_for_whole(rig):
+    rig.record(event(0, received("B1")), event(1, received("B2")), topic=TERMINAL_TOPIC)
+    rig.ledger.close()
+    rig.ledger = Ledger.open(f"sqlite:///{rig.folder / 'another.sqlite'}")
+    rig._stack.callback(rig.ledger.close)
+    rig.restart()
+    run_until_it_says(rig, "no event 2")
+
+
 def test_the_runs_of_a_line_are_marked(rig):
     events = two_steps()
     rig.record(*(event(seq, each) for seq, each in enumerate(events)), topic=TERMINAL_TOPIC)
@@ -266,6 +367,25 @@ def test_an_event_that_contradicts_the_ledger_is_quarantined(rig):
 def test_an_event_that_is_no_event_is_quarantined(rig):
     rig.record(b'{"boot":"b","seq":0,"event":{"type":"Nonsense"}}', b'{"boot":"b","seq":1}', topic=TERMINAL_TOPIC)
     assert quarantined(rig) == [("event_refused", 1), ("wrong_shape", 1)]
+    assert account(rig, f"{LINE}/terminal").closes
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        ("got material 'gold'", received("B9", "5", "gold")),
+        ("got step 'melting'", started("R9", "S9", step="melting")),
+        ("got recipe 'secret'", started("R9", "S9", recipe="secret")),
+        ("got line 'caux/textile/t9'", closed("R9", line="caux/textile/t9")),
+        ("got material 'gold'", closed("R9", portion("S9", "5", "gold"))),
+    ],
+)
+def test_an_event_with_a_name_that_the_plant_lacks_is_quarantined(rig, words, wrong):
+    rig.record(event(0, wrong), topic=TERMINAL_TOPIC)
+    (kept,) = rig.book.quarantine()
+    assert kept.reason == "unknown_name"
+    assert words in kept.message
+    assert list(rig.ledger.events()) == []
     assert account(rig, f"{LINE}/terminal").closes
 
 

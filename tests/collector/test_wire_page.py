@@ -13,8 +13,8 @@ def test_every_example_is_read():
     row, columns, event = re.findall(r"```json\n(.*?)\n```", PAGE)
     assert decode_readings(row.encode()).identity.rows == 1
     assert decode_readings(columns.encode()).identity.rows == 2
-    assert decode_readings(columns.encode()).time_ns[0] == decode_readings(row.encode()).time_ns[0]
-    assert decode_event(event.encode()).seq == 42
+    assert decode_readings(columns.encode()).time_ns[0] - decode_readings(row.encode()).time_ns[0] == 2_000_000_000
+    assert decode_event(event.encode()).seq == 0
     assert [decode_state(state.encode()) for state in re.findall(r'`(\{"state":.*?)`', PAGE)] == ["online", "offline"]
 
 
@@ -25,7 +25,7 @@ def test_every_reason_is_explained_and_no_other():
     words = {
         *(codec.NOT_JSON, codec.WRONG_SHAPE, codec.WRONG_TOPIC, codec.TOO_LARGE),
         *(codec.LOCAL_TIME, codec.BAD_TIME, codec.NOT_FINITE),
-        *(validation.UNKNOWN_DEVICE, validation.UNKNOWN_SIGNAL, validation.WRONG_UNIT),
+        *(validation.UNKNOWN_DEVICE, validation.UNKNOWN_SIGNAL, validation.UNKNOWN_NAME, validation.WRONG_UNIT),
         *(judging.EVENT_REFUSED, judging.INTERNAL_ERROR, recorder.STORE_REFUSED),
     }
     assert named - {*codec.KINDS, "boot", "seq", "t", "v", "u"} == words

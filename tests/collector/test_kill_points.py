@@ -1,0 +1,96 @@
+"""Killed anywhere, any number of times: what is recorded in the end is what an undisturbed recorder records."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collector.audit import audit
+from tests.chain_events import closed, portion, received, some_plant
+from tests.collector.builders import LINE, TERMINAL_TOPIC, TOPIC, Rig, event, readings
+
+CALLS = ("store.write", "ledger.append", "ledger.held", "ledger.events", "book.commit")
+
+
+class Killed(BaseException):
+    pass
+
+
+def arrivals(dice: random.Random) -> list[tuple[str, bytes]]:
+    """Events of a plant in any order, impossible ones among them; readings; garbage; some of each sent again."""
+    events = some_plant(dice)
+    events.append(received("B0", "1", event_id="urn:test:contradicts"))
+    events.append(closed("R0", portion("L0", "90000"), event_id="urn:test:too-heavy"))
+    dice.shuffle(events)
+    sent = [(TERMINAL_TOPIC, event(seq, each)) for seq, each in enumerate(events)]
+    sent += [(TOPIC, readings(seq=seq, time_ns=dice.choice((None, 0)))) for seq in range(12)]
+    sent += [(TOPIC, b"hello"), (TOPIC, readings(seq=12, colour=1))]
+    sent += dice.choices(sent, k=6)
+    dice.shuffle(sent)
+    return sent
+
+
+def let_arrive(rig: Rig, sent: list[tuple[str, bytes]]) -> None:
+    for topic, payload in sent:
+        rig.arrive(payload, topic=topic)
+        rig.clock_ns += 1_000_000_000
+
+
+def record_with_kills(rig: Rig, dice: random.Random, kills: int, monkeypatch) -> None:
+    while True:
+        with monkeypatch.context() as patch:
+            if kills:
+                kill_at_some_call(rig, dice, patch)
+            try:
+                while rig.recorder.step():
+                    pass
+            except Killed:
+                kills -= 1
+            else:
+                if not kills:
+                    return
+                kills = 0  # the call never came
+        rig.restart()
+
+
+def kill_at_some_call(rig: Rig, dice: random.Random, patch) -> None:
+    part, name = dice.choice(CALLS).split(".")
+    left, after = dice.randrange(6), dice.random() < 0.5
+    real = getattr(getattr(rig, part), name)
+
+    def call(*args, **kwargs):
+        nonlocal left
+        left -= 1
+        if left == -1 and not after:
+            raise Killed
+        result = real(*args, **kwargs)
+        if left == -1:
+            raise Killed
+        return result
+
+    patch.setattr(getattr(rig, part), name, call)
+
+
+def outcome(rig: Rig) -> tuple[object, ...]:
+    chain = rig.ledger.chain()
+    refused = [(each.offset, each.reason, each.rows) for each in rig.book.quarantine()]
+    return audit(rig.book_path), refused, chain.lots, chain.runs, rig.ledger.held(), rig.stored(), rig.marks()
+
+
+@settings(max_examples=40, deadline=None)
+@given(dice=st.randoms(use_true_random=False), kills=st.integers(1, 4), chunk=st.integers(1, 12))
+def test_killed_anywhere_it_records_what_it_would_have_undisturbed(tmp_path_factory, dice, kills, chunk):
+    sent = arrivals(dice)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("collector.recorder.CHUNK_MESSAGES_MAX", chunk)
+        patch.setattr("collector.recorder.READ_MESSAGES", chunk)
+        with Rig(tmp_path_factory.mktemp("straight")) as straight, Rig(tmp_path_factory.mktemp("killed")) as killed:
+            let_arrive(straight, sent)
+            let_arrive(killed, sent)
+            while straight.recorder.step():
+                pass
+            record_with_kills(killed, dice, kills, patch)
+            assert outcome(killed) == outcome(straight)
+            assert all(account.closes for account in audit(killed.book_path))
+            assert {f"{LINE}/extruder", f"{LINE}/terminal"} <= {account.device for account in audit(killed.book_path)}
