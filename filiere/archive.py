@@ -113,6 +113,8 @@ def write_run(path: Path, sealed: SealedRun) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _whole_or_nothing(path) as temporary:
             _write_table(temporary, sealed)
+    except _WrittenMeanwhile:
+        _refuse_another(path, sealed)
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, FileExistsError | NotADirectoryError | PermissionError):
             raise StoreRefused(f"{path}: got {error}; expected a folder that may be written") from error
@@ -131,25 +133,33 @@ def _refuse_another(path: Path, sealed: SealedRun) -> None:
         )
 
 
+class _WrittenMeanwhile(Exception):
+    """Another process kept the file first."""
+
+
 @contextlib.contextmanager
 def _whole_or_nothing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, renamed to it when the block ends without an error; both steps on the disk."""
+    """A temporary file beside `path`, linked to it when the block ends without an error; both steps on the disk.
+
+    Raises _WrittenMeanwhile when `path` is there by then: a sealed file is never overwritten.
+    """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
     try:
         yield temporary
         os.fchmod(descriptor, 0o444)
         os.fsync(descriptor)
-        temporary.replace(path)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise _WrittenMeanwhile from None
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
     finally:
+        temporary.unlink(missing_ok=True)
         os.close(descriptor)
 
 

@@ -113,16 +113,13 @@ class Chain:
 
     def _receive(self, event: Received) -> None:
         lot = Lot(id=event.portion.lot, portion=event.portion, created_ns=event.event_time_ns, run=None, received=event)
-        self._refuse_known_lot(lot.id)
+        self._refuse_known_lot(lot.id, run=None)
         self.lots[lot.id] = lot
 
     def _start(self, event: RunStarted) -> None:
         if event.run in self.runs:
             raise EventRefused(f"run {event.run}: got a second start; expected a new run id")
-        self._refuse_known_lot(event.lot)
-        maker = self._makers.get(event.lot)
-        if maker:
-            raise EventRefused(f"run {event.run}: lot {event.lot} is made by run {maker}; expected a new lot id")
+        self._refuse_known_lot(event.lot, run=event.run)
         demand: dict[str, Decimal] = defaultdict(Decimal)
         for portion in event.inputs:
             self._check_input(event, portion)
@@ -196,7 +193,7 @@ class Chain:
                 f"run {run.id}: got no product {run.lot} among its outputs; expected the lot named at its start"
             )
         for lot_id in lots:
-            self._refuse_known_lot(lot_id)
+            self._refuse_known_lot(lot_id, run=run.id)
         _refuse_gain(run, event)
         self.runs[run.id] = Run(
             id=run.id,
@@ -211,7 +208,11 @@ class Chain:
         )
         self.lots |= lots
 
-    def _refuse_known_lot(self, lot_id: str) -> None:
+    def _refuse_known_lot(self, lot_id: str, *, run: str | None) -> None:
+        """A lot comes into being once: by its receipt (`run` is None), or by the run that said so at its start."""
+        maker = self._makers.get(lot_id, run)
+        if maker != run:
+            raise EventRefused(f"lot {lot_id}: run {maker} makes it; expected a new lot id")
         if lot_id in self.lots:
             raise EventRefused(
                 f"lot {lot_id}: it exists since {to_text(self.lots[lot_id].created_ns)}; expected a new lot id"

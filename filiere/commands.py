@@ -2,8 +2,9 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from filiere.plant import Limits, Line, Plant, Step
 
 EXIT_WRONG = 1
+WIDTH = 200
+"""Columns where the output is a file or a pipe: a line stays a line."""
 
 plant = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help="Plant files.")
 
@@ -64,7 +67,7 @@ def _plant() -> None:
 @plant.command()
 def check(
     file: Annotated[str, typer.Argument(help="A plant file, or the name of a packaged plant.")],
-    lang: Annotated[str, typer.Option(help="Language of the names: fr or en.")] = "fr",
+    lang: Annotated[Literal["fr", "en"], typer.Option(help="Language of the names.")] = "fr",
 ) -> None:
     """Read a plant file and show what is in it, or the line that is wrong (exit status 1)."""
     from filiere.plant_file import load_plant
@@ -76,7 +79,7 @@ def check(
         raise typer.Exit(EXIT_WRONG) from None
     from rich.console import Console
 
-    Console().print(_tree(model, lang))
+    Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False).print(_tree(model, lang))
 
 
 def _tree(model: "Plant", lang: str) -> "Tree":

@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, TypeGuard
+from unicodedata import category
 
 from filiere.clock import parse_time, to_text
 from filiere.errors import EventRefused
@@ -34,6 +35,11 @@ EVENT_TIME_MAX_NS = parse_time("2100-01-01T00:00:00Z")
 MASS_KG_MAX = Decimal(1_000_000)
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _EVENT_ID_LENGTH_MAX = 200
+_NUMBER = re.compile(r"[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
+"""A number given as a text."""
+PLACES_MAX = 9
+"""Decimal places of a mass, a moisture or a fraction."""
+_SHOWN_MAX = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +114,19 @@ def parse_event(body: bytes) -> Event:
     if len(body) > EVENT_BYTES_MAX:
         raise EventRefused(f"got an event of {len(body)} bytes; expected at most {EVENT_BYTES_MAX}")
     try:
-        document = json.loads(body, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse_constant)
+        document = json.loads(body.decode(), parse_float=_exact, parse_int=_exact, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise EventRefused(f"got bytes that are not JSON ({error}); expected one EPCIS 2.0 event") from None
     if not isinstance(document, dict):
         raise EventRefused(f"got a JSON {type(document).__name__}; expected one EPCIS 2.0 event, a JSON object")
     return _Fields(document).event()
+
+
+def _exact(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text[:_SHOWN_MAX]} is beyond every limit") from None
 
 
 def _refuse_constant(name: str) -> Decimal:
@@ -148,7 +161,7 @@ class _Fields:
         if len(portions) != 1:
             raise EventRefused(f"quantityList: got {len(portions)} lots; expected one lot a receiving event")
         evidence = self.document.get("filiere:evidence", "")
-        if not isinstance(evidence, str):
+        if not _is_text(evidence):
             raise EventRefused(f"filiere:evidence: got {_shown(evidence)}; expected the reference of a document")
         return Received(
             event_id=self.event_id(),
@@ -187,7 +200,7 @@ class _Fields:
 
     def text(self, name: str) -> str:
         value = self.document.get(name)
-        if not isinstance(value, str) or not value.strip() or "\0" in value:
+        if not _is_text(value) or not value.strip():
             raise EventRefused(f"{name}: got {_shown(value)}; expected a text")
         return value
 
@@ -208,7 +221,7 @@ class _Fields:
     def urn(self, name: str, prefix: str) -> str:
         place = self.document.get(name)
         value = place.get("id") if isinstance(place, dict) else None
-        if not isinstance(value, str) or not value.startswith(prefix) or len(value) == len(prefix):
+        if not _is_text(value) or not value.startswith(prefix) or len(value) == len(prefix):
             raise EventRefused(f'{name}: got {_shown(place)}; expected {{"id": "{prefix}…"}}')
         return value.removeprefix(prefix)
 
@@ -230,7 +243,7 @@ class _Fields:
             raise EventRefused(f"filiere:origin: got {_shown(given)}; expected fractions of {', '.join(ORIGINS)}")
         unknown = sorted(set(given) - set(ORIGINS))
         if unknown:
-            raise EventRefused(f"filiere:origin: got {', '.join(unknown)[:80]}; expected only {', '.join(ORIGINS)}")
+            raise EventRefused(f"filiere:origin: got {_shown(unknown)}; expected only {', '.join(ORIGINS)}")
         fractions = {name: _number(given, name, high=Decimal(1)) for name in ORIGINS if name in given}
         total = sum(fractions.values(), Decimal(0))
         if total != 1:
@@ -264,26 +277,27 @@ def _portion(element: Any, name: str) -> Portion:
     )
 
 
-_PLACES_MAX = 9
+def _is_text(value: Any) -> TypeGuard[str]:
+    """Whether people, logs and stores can take it: no control character, no half of a surrogate pair."""
+    return isinstance(value, str) and not any(category(character) in ("Cc", "Cs") for character in value)
 
 
 def _number(fields: dict[str, Any], name: str, *, high: Decimal) -> Decimal:
     """A decimal in [0, high], given as a JSON number or as a text."""
     value = fields.get(name)
-    try:
-        number = Decimal(value) if isinstance(value, str | Decimal) else None
-    except InvalidOperation:
-        number = None
-    if number is None or not number.is_finite() or not 0 <= number <= high:
+    number = Decimal(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+    if not isinstance(number, Decimal) or not 0 <= number <= high:
         raise EventRefused(f"{name}: got {_shown(value)}; expected a number from 0 to {high}")
     exponent = number.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -_PLACES_MAX:
-        raise EventRefused(f"{name}: got {_shown(value)}; expected at most {_PLACES_MAX} decimal places")
-    return number
+    assert isinstance(exponent, int)  # it is finite
+    if exponent < -PLACES_MAX:
+        raise EventRefused(f"{name}: got {_shown(value)}; expected at most {PLACES_MAX} decimal places")
+    # never -0, never 0E+999999, whose texts would be as long
+    return number.copy_abs() if exponent <= 0 else Decimal(int(number))
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is None else repr(str(value) if isinstance(value, Decimal) else value)[:80]
+    return "nothing" if value is None else repr(str(value) if isinstance(value, Decimal) else value)[:_SHOWN_MAX]
 
 
 def event_json(event: Event) -> bytes:

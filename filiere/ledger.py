@@ -5,10 +5,12 @@ yet is held beside the ledger and judged again after each event that comes.
 """
 
 import enum
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, make_url
@@ -17,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from filiere.chain import Chain
 from filiere.errors import EventEarly, EventRefused, SettingsError, StoreRefused, StoreUnavailable
 from filiere.events import Event, RunStarted, parse_event
+from filiere.sqlite_file import meaning
 
 BUSY_TIMEOUT_MS = 10_000
 CONNECT_TIMEOUT_S = 5
@@ -93,8 +96,8 @@ class Ledger:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
-        self._chain, self._position = Chain(), 0
-        self._snapshot, self._snapshot_position = Chain(), 0
+        self._forget()
+        self._snapshot: tuple[int, str, Chain] = (0, "", Chain())
 
     @classmethod
     def open(cls, url: str) -> "Ledger":
@@ -167,7 +170,7 @@ class Ledger:
         )
         key = result.inserted_primary_key
         assert key is not None
-        self._position = key[0]
+        self._position, self._last_id = key[0], event_id
 
     def _release(self, connection: Connection) -> None:
         """Judge the held events again until none of them moves."""
@@ -194,9 +197,9 @@ class Ledger:
         """The chain of all events so far: a snapshot that later events do not change."""
         with self._lock, self._reading() as connection:
             self._refresh(connection)
-            if self._position != self._snapshot_position:
-                self._snapshot, self._snapshot_position = self._chain.snapshot(), self._position
-            return self._snapshot
+            if self._snapshot[:2] != (self._position, self._last_id):
+                self._snapshot = (self._position, self._last_id, self._chain.snapshot())
+            return self._snapshot[2]
 
     def events(self, after: int = 0) -> Iterator[StoredEvent]:
         """Events with position > `after`, in the order in which they were admitted."""
@@ -223,20 +226,33 @@ class Ledger:
         self._engine.dispose()
 
     def _refresh(self, connection: Connection) -> None:
+        if not self._still_there(connection):
+            self._forget()  # another ledger was put in this one's place, a backup say: it is folded from its start
         while True:
             chunk = _events_after(connection, self._position)
             for stored in chunk:
-                self._chain.admit(parse_event(stored.body))
-                self._position = stored.position
+                try:
+                    self._chain.admit(parse_event(stored.body))
+                except (EventEarly, EventRefused) as impossible:
+                    raise StoreRefused(
+                        f"ledger: event {stored.position} ({stored.event_id}) cannot have been admitted ({impossible});"
+                        " restore the ledger from a backup"
+                    ) from None
+                self._position, self._last_id = stored.position, stored.event_id
             if len(chunk) < READ_CHUNK:
                 return
 
+    def _still_there(self, connection: Connection) -> bool:
+        """Whether the last event that was folded stands where it stood."""
+        found = connection.execute(sa.select(_event.c.event_id).where(_event.c.position == self._position)).scalar()
+        return self._position == 0 or found == self._last_id
+
     def _forget(self) -> None:
-        self._chain, self._position = Chain(), 0
+        self._chain, self._position, self._last_id = Chain(), 0, ""
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with _foreign_errors_mapped(), self._engine.begin() as connection:
+        with _foreign_errors_mapped(self._engine), self._engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_POSTGRESQL_WRITER_LOCK)))
             yield connection
@@ -244,7 +260,7 @@ class Ledger:
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         """A reader of a SQLite file takes no writer's lock."""
-        with _foreign_errors_mapped(), self._engine.connect() as connection:
+        with _foreign_errors_mapped(self._engine), self._engine.connect() as connection:
             yield connection.execution_options(**{_READING: True})
 
 
@@ -300,12 +316,14 @@ def _refuse_circle(event: Event, waiting: list[RunStarted]) -> None:
 
 
 @contextmanager
-def _foreign_errors_mapped() -> Iterator[None]:
+def _foreign_errors_mapped(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
-        raise StoreUnavailable(f"ledger: {error.orig}; it will be tried again") from None
     except DBAPIError as error:
+        if isinstance(error.orig, sqlite3.Error):
+            raise meaning(Path(engine.url.database or ""), error.orig) from None
+        if isinstance(error, OperationalError | InterfaceError):
+            raise StoreUnavailable(f"ledger: {error.orig}; wait until it answers, then try again") from None
         raise StoreRefused(f"ledger: {error.orig}; look at FILIERE_LEDGER_URL and the rights of its user") from None
 
 

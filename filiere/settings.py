@@ -113,7 +113,10 @@ class Settings(BaseSettings):
     @field_validator("data_dir", "signing_key")
     @classmethod
     def _home(cls, value: Path | None) -> Path | None:
-        return value.expanduser() if value is not None else None
+        try:
+            return value.expanduser() if value is not None else None
+        except RuntimeError:
+            raise ValueError("a path whose home folder exists") from None
 
     @model_validator(mode="after")
     def _influx_needs_a_token(self) -> Self:

@@ -48,7 +48,7 @@ def open_writer(path: Path, layout: Layout) -> sqlite3.Connection:
 
     Raises:
         StoreUnavailable: locked, disk full.
-        StoreRefused: not such a file, damaged, made by a newer version, or not writable.
+        StoreRefused: not such a file, damaged, of another version, or not writable.
     """
     with translated(path):
         try:
@@ -74,10 +74,14 @@ def open_reader(path: Path, layout: Layout) -> sqlite3.Connection:
 
     Raises:
         StoreUnavailable: not made yet, or locked.
-        StoreRefused: not such a file, damaged, or made by a newer version.
+        StoreRefused: not such a file, damaged, or of another version.
     """
-    if not path.exists():
-        raise StoreUnavailable(f"{path}: no {layout.kind} yet; start the process that writes it")
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise StoreRefused(f"{path}: got {error.strerror}; expected a file that may be read") from None
+    if not there:
+        raise StoreUnavailable(f"{path}: no {layout.kind} yet; start `filiere collect`, or check FILIERE_DATA_DIR")
     with translated(path):
         connection = _connect(path, mode="ro")
         try:
@@ -122,9 +126,10 @@ def _refuse_other_file(connection: sqlite3.Connection, path: Path, layout: Layou
         raise StoreRefused(
             f"{path}: got a SQLite file of another kind; expected a {layout.kind}: choose another data folder"
         )
-    if version > layout.version:
+    if version != layout.version:
         raise StoreRefused(
-            f"{path}: got a {layout.kind} of version {version}; expected at most {layout.version}: update this program"
+            f"{path}: got a {layout.kind} of version {version}; expected {layout.version}: use the program that made"
+            " it, or move the file aside"
         )
     return False
 
@@ -148,10 +153,11 @@ def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise _meaning(path, error) from error
+        raise meaning(path, error) from error
 
 
-def _meaning(path: Path, error: sqlite3.Error) -> FiliereError:
+def meaning(path: Path, error: sqlite3.Error) -> FiliereError:
+    """The error that a caller can act on: StoreUnavailable (wait) or StoreRefused (hold)."""
     name = getattr(error, "sqlite_errorname", "") or type(error).__name__
     primary = next((known for known in _NEXT_STEP if name.startswith(known)), name)
     step = _NEXT_STEP.get(primary, "tell who maintains this program")

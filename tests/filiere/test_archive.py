@@ -49,6 +49,17 @@ def test_a_run_comes_back_to_the_last_bit(path):
     assert same_run(read_run(path), run)
 
 
+def test_of_two_processes_that_seal_at_once_the_first_one_stands(path, monkeypatch):
+    first, second = sealed_run(), sealed_run(series("dryer.moisture", 4), series())
+    write_run(path, first)
+    monkeypatch.setattr(Path, "exists", lambda _: False)  # what both saw before they began to write
+    write_run(path, first)
+    with pytest.raises(StoreRefused, match="never overwritten"):
+        write_run(path, second)
+    assert same_run(read_run(path), first)
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
 @st.composite
 def runs(draw) -> SealedRun:
     parts = []

@@ -111,6 +111,24 @@ def test_a_lot_received_twice_is_refused():
     refuse(chain, received(event_id="urn:test:again"), "it exists since")
 
 
+def test_a_lot_that_a_run_is_making_is_not_received():
+    chain = chain_of(received(), started("R1", "S1"))
+    refuse(chain, received("S1", "10"), "lot S1: run R1 makes it")
+    assert chain.admit(closed())
+
+
+def test_a_lot_that_a_run_is_making_does_not_come_out_of_another():
+    chain = chain_of(received(), started("R1", "S1", portion("B1", "200")), started("R2", "S2", portion("B1", "200")))
+    other = closed("R2", portion("S2", "100", "sorted_textile"), portion("S1", "50", "sorting_reject", role=RESIDUE))
+    refuse(chain, other, "lot S1: run R1 makes it")
+
+
+def test_a_closing_that_was_refused_is_sent_again_corrected():
+    chain = chain_of(received(), started())
+    refuse(chain, closed("R1", portion("S1", "900", "sorted_textile")), "expected at most 2%")
+    assert chain.admit(closed(event_id="urn:test:corrected"))
+
+
 def test_the_same_event_again_changes_nothing():
     chain = chain_of(received())
     assert not chain.admit(received())

@@ -1,6 +1,7 @@
 """`filiere settings` and `filiere plant check`, as a person types them."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,21 @@ def test_a_plant_that_is_wrong_names_file_and_line(tmp_path):
     assert "wrong.yaml:" in result.stderr
     assert "Mars/" in result.stderr
     assert result.stdout == ""
+
+
+def test_a_plant_s_lines_are_not_broken_in_a_file(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    result = CliRunner().invoke(load("plant"), ["check", "caux", "--lang", "en"])
+    assert re.search(
+        r"melt_pressure \[bar\] every 2 s, at most 120, critical — Pressure before the screen$",
+        result.stdout,
+        re.MULTILINE,
+    )
+    assert re.search(r"in order: 2 lines, .* digest [0-9a-f]{16}$", result.stdout, re.MULTILINE)
+
+
+def test_a_language_that_plants_do_not_have_is_refused():
+    assert CliRunner().invoke(load("plant"), ["check", "caux", "--lang", "de"]).exit_code == 2
 
 
 def test_a_plant_that_is_not_there_says_so():

@@ -10,7 +10,7 @@ from filiere.events import EVENT_BYTES_MAX, ORIGINS, Portion, Received, event_js
 from tests.chain_events import closed, received, started, two_steps
 
 identifiers = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
-texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1, max_size=40).filter(
+texts = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=40).filter(
     lambda text: text.strip() == text
 )
 masses = st.decimals(min_value=0, max_value=10_000, places=3)
@@ -88,6 +88,18 @@ def changed_portion(**fields) -> bytes:
         (changed_portion(quantity=1e308), "expected a number from 0 to"),
         (changed_portion(quantity=True), "expected a number"),
         (changed_portion(quantity="1e-30"), "at most 9 decimal places"),
+        (changed_portion(quantity="1_000"), "expected a number"),
+        (changed_portion(quantity=" 5"), "expected a number"),
+        (changed_portion(quantity="\u0663"), "expected a number"),
+        (event_json(received()).replace(b"500.0", b"1e99999999999999999999"), "beyond every limit"),
+        (event_json(received()).decode().encode("utf-16"), "not JSON"),
+        (changed(received(), type="\ud800"), "type: got"),
+        (changed(received(), eventID="a\nb"), "eventID: got"),
+        (changed(received(), eventID="\udfff"), "eventID: got"),
+        (changed(received(), bizLocation={"id": "urn:filiere:site:\x1b[2J"}), "bizLocation: got"),
+        (changed(received(), **{"filiere:supplier": "\ud800"}), "filiere:supplier"),
+        (changed(received(), **{"filiere:evidence": "a\0b"}), "filiere:evidence"),
+        (changed(received(), **{"filiere:origin": {"\ud800": "1"}}), "expected only"),
         (changed_portion(uom="GRM"), "expected KGM"),
         (changed_portion(epcClass="urn:filiere:lot:a b"), "epcClass"),
         (changed_portion(epcClass="urn:filiere:lot:" + "x" * 65), "at most 64"),
@@ -101,8 +113,16 @@ def changed_portion(**fields) -> bytes:
     ],
 )
 def test_a_bad_event_is_refused_with_what_was_got_and_expected(body, words):
-    with pytest.raises(EventRefused, match=words):
+    with pytest.raises(EventRefused, match=words) as refused:
         parse_event(body)
+    assert str(refused.value).isprintable()  # a store, a log and a terminal can take the reason
+
+
+@pytest.mark.parametrize(("sent", "kept"), [("-0", "0"), ("0e999999999", "0"), ("1e2", "100"), ("1.50", "1.50")])
+def test_a_mass_is_kept_in_one_plain_form(sent, kept):
+    event = parse_event(event_json(received()).replace(b"500.0", sent.encode()))
+    assert isinstance(event, Received)
+    assert str(event.portion.mass_kg) == kept
 
 
 def test_masses_stay_exact_decimals():

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from filiere.chain import fold
 from filiere.errors import EventRefused, SettingsError, StoreRefused, StoreUnavailable
 from filiere.events import event_json
 from filiere.ledger import Admission, Ledger
-from tests.chain_events import closed, portion, received, started, two_steps
+from tests.chain_events import closed, portion, received, some_plant, started, two_steps
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
@@ -119,6 +122,69 @@ def test_any_order_of_arrival_gives_the_same_chain(open_ledger):
         assert shuffled.held() == ()
         assert shuffled.chain().lots == straight.chain().lots
         assert shuffled.chain().runs == straight.chain().runs
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(dice=st.randoms(use_true_random=False))
+def test_any_plant_s_events_in_any_order_with_any_repeated_give_the_same_chain(open_ledger, dice):
+    events = some_plant(dice)
+    straight = fold(events)
+    arriving = [*events, *dice.choices(events, k=dice.randrange(5))]
+    dice.shuffle(arriving)
+    ledger = open_ledger(uuid.uuid4().hex)
+    append_all(ledger, arriving)
+    assert ledger.held() == ()
+    chain = ledger.chain()
+    assert (chain.lots, chain.runs) == (straight.lots, straight.runs)
+    assert all(chain.users(lot) == straight.users(lot) for lot in straight.lots)
+    assert sorted(stored.body for stored in ledger.events()) == sorted(map(event_json, events))
+
+
+def test_a_closing_that_was_refused_is_sent_again_corrected(open_ledger):
+    ledger = open_ledger()
+    impossible = closed("R1", portion("S1", "900", "sorted_textile"))
+    append_all(ledger, [impossible, received(), started()])
+    assert [held.refused for held in ledger.held()] == [True]
+    with pytest.raises(EventRefused, match="expected at most 2%"):
+        ledger.append(event_json(impossible), record_time_ns=3)
+    assert append_all(ledger, [closed(event_id="urn:test:corrected")]) == [Admission.ADDED]
+    assert ledger.chain().runs["R1"].closed
+
+
+def test_a_ledger_that_is_put_in_another_s_place_is_read_anew(tmp_path):
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    reader, writer = Ledger.open(url), Ledger.open(url)
+    append_all(writer, two_steps())
+    assert "G1" in reader.chain().lots
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
+        connection.executescript("DROP TRIGGER event_no_DELETE; DELETE FROM event; DELETE FROM sqlite_sequence")
+    connection.close()
+    assert append_all(writer, [received("B7")]) == [Admission.ADDED]
+    assert set(reader.chain().lots) == set(writer.chain().lots) == {"B7"}
+    append_all(writer, [received(f"C{number}") for number in range(6)])
+    assert len(reader.chain().lots) == 7
+    reader.close()
+    writer.close()
+
+
+def test_a_damaged_ledger_is_the_ledger_s_fault_and_not_the_next_event_s(tmp_path):
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    ledger = Ledger.open(url)
+    append_all(ledger, [received("B1"), started("R1", "S1", portion("B1"))])
+    ledger.close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
+        connection.executescript("DROP TRIGGER event_no_DELETE; DELETE FROM event WHERE position = 1")
+    connection.close()
+    ledger = Ledger.open(url)
+    for use in (lambda: ledger.append(event_json(received("B2")), record_time_ns=9), ledger.chain):
+        with pytest.raises(StoreRefused, match=r"event 2 .*restore the ledger from a backup"):
+            use()
+    ledger.close()
+
+
+def test_a_folder_that_is_not_there_is_no_reason_to_wait(tmp_path):
+    with pytest.raises(StoreRefused, match="check that the folder exists"):
+        Ledger.open(f"sqlite:///{tmp_path}/nowhere/ledger.sqlite")
 
 
 def test_the_database_itself_refuses_edits(open_ledger):

@@ -173,7 +173,7 @@ def test_a_reader_cannot_write(path, log):
 
 
 def test_a_reader_of_a_log_that_is_not_made_yet_is_told_to_wait(path):
-    with pytest.raises(StoreUnavailable, match="no message log yet; start the process that writes it"):
+    with pytest.raises(StoreUnavailable, match="no message log yet; start `filiere collect`"):
         MessageLog.open_reader(path)
     assert not path.exists()
 
@@ -231,7 +231,7 @@ def test_a_database_of_another_kind_is_refused_and_left_alone(path, opened):
 def test_a_log_of_a_newer_version_is_refused(path):
     with MessageLog.open(path) as log:
         log._connection.execute(f"PRAGMA user_version={LAYOUT.version + 1}")
-    with pytest.raises(StoreRefused, match="of version 2; expected at most 1: update this program"):
+    with pytest.raises(StoreRefused, match="of version 2; expected 1: use the program that made it"):
         MessageLog.open(path)
 
 

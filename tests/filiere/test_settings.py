@@ -86,6 +86,7 @@ def test_an_address_loses_its_last_slash():
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
+        ("FILIERE_DATA_DIR", "~nobody-here/x", "expected a path whose home folder exists"),
         ("FILIERE_MQTT_PORT", "abc", "got 'abc'; expected integer"),
         ("FILIERE_MQTT_PORT", "70000", "got '70000'; expected less than or equal to 65535"),
         ("FILIERE_SETTLE_S", "-1", "got '-1'; expected greater than or equal to 0"),
