@@ -15,14 +15,15 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from filiere.archive import SealedRun
-from filiere.errors import NotAuthentic
 from filiere.plant import Label
 from processing.checks import Check, recomputed_checks, sealed_checks
 from processing.keys import key_id, load_public_key, raw_bytes
-from processing.statement import Part, Statement, signed_bytes, to_json
+from processing.statement import NotBelieved, Part, Statement, signed_bytes, to_json
 
 CERTIFICATE_BYTES_MAX = 4 * 1024 * 1024
 _SHOWN_BYTES = 12
+_SAID = 200
+"""Characters of another library's message that are passed on."""
 Word = Literal["authentic", "not_authentic", "undecided"]
 
 
@@ -77,27 +78,30 @@ def sign(statement: Statement, key: Ed25519PrivateKey) -> bytes:
     return rfc8785.dumps(to_json(Certificate(statement=statement, signature=signature)))
 
 
-def certificate_id(lot_id: str, revision: int) -> str:
-    """`L1-r1`: also the name of the file."""
-    return f"{lot_id}-r{revision}"
-
-
 def read_certificate(content: bytes) -> Certificate:
     """Bytes → Certificate, believing nothing yet.
 
     Raises:
-        NotAuthentic: too large, not canonical JSON (the first differing byte is named), or not of this format (the
-        path is).
+        NotBelieved: too large, not canonical JSON (the first differing byte is named), or not of this format (the path
+            is).
     """
     if len(content) > CERTIFICATE_BYTES_MAX:
-        raise NotAuthentic(f"got {len(content)} bytes; expected at most {CERTIFICATE_BYTES_MAX}")
+        raise NotBelieved(
+            Label(
+                fr=f"plus de {CERTIFICATE_BYTES_MAX} octets : ce n'est pas un certificat",
+                en=f"more than {CERTIFICATE_BYTES_MAX} bytes: this is no certificate",
+            )
+        )
     try:
         document = json.loads(content.decode())
         canonical = rfc8785.dumps(document)
     except (ValueError, RecursionError) as error:  # both libraries' own errors are ValueErrors
-        raise NotAuthentic(f"got a file that is not JSON: {str(error)[:200]}") from None
+        said = str(error)[:_SAID]
+        raise NotBelieved(
+            Label(fr=f"ce n'est pas du JSON (en anglais : {said})", en=f"this is not JSON ({said})")
+        ) from None
     if canonical != content:
-        raise NotAuthentic(_first_difference(content, canonical))
+        raise NotBelieved(_first_difference(content, canonical))
     return _convert(document)
 
 
@@ -105,15 +109,24 @@ def _convert(document: Any) -> Certificate:
     try:
         return msgspec.convert(document, Certificate)
     except msgspec.ValidationError as error:
-        raise NotAuthentic(f"got a document of another form: {error}") from None
+        said = str(error)[:_SAID]
+        raise NotBelieved(
+            Label(
+                fr=f"ce n'est pas la forme d'un certificat (en anglais : {said})",
+                en=f"this has not the form of a certificate ({said})",
+            )
+        ) from None
 
 
-def _first_difference(content: bytes, canonical: bytes) -> str:
+def _first_difference(content: bytes, canonical: bytes) -> Label:
     both = min(len(content), len(canonical))
     at = next((i for i in range(both) if content[i] != canonical[i]), both)
-    return (
-        f"byte {at}: got {content[at : at + _SHOWN_BYTES]!r}; expected {canonical[at : at + _SHOWN_BYTES]!r}, the one"
-        " canonical form (RFC 8785): the file was rewritten"
+    got, expected = content[at : at + _SHOWN_BYTES], canonical[at : at + _SHOWN_BYTES]
+    return Label(
+        fr=f"octet {at} : lu {got!r}, attendu {expected!r}, la forme canonique (RFC 8785) : le fichier a été réécrit,"
+        " demander l'original",
+        en=f"byte {at}: got {got!r}; expected {expected!r}, the one canonical form (RFC 8785): the file was rewritten,"
+        " ask for the original",
     )
 
 
@@ -129,8 +142,9 @@ def verify(content: bytes, *, trusted: Sequence[bytes], readings: Sequence[Seale
     keys = [load_public_key(pem) for pem in trusted]
     try:
         certificate = read_certificate(content)
-    except NotAuthentic as error:
-        wrong = Label(fr=f"Fichier illisible ou réécrit : {error}", en=f"File cannot be read or was rewritten: {error}")
+    except NotBelieved as error:
+        said = error.label
+        wrong = Label(fr=f"Fichier illisible ou réécrit : {said.fr}", en=f"File unreadable or rewritten: {said.en}")
         return Verification(checks=(Check(name="form", ok=False, label=wrong),), statement=None, key_id="")
     statement, signature = certificate.statement, certificate.signature
     checks = (
@@ -163,8 +177,10 @@ def _key_check(signature: Signature, trusted: Sequence[Ed25519PublicKey]) -> Che
         label=Label(fr=f"Clé de confiance {signature.key_id}", en=f"Trusted key {signature.key_id}")
         if known
         else Label(
-            fr=f"Signé par la clé {signature.key_id} ; clés de confiance : {ids}",
-            en=f"Signed by key {signature.key_id}; trusted keys: {ids}",
+            fr=f"Signé par la clé {signature.key_id} ; clés de confiance : {ids}. Si l'émetteur a changé de clé, la lui"
+            " demander par une autre voie que ce certificat",
+            en=f"Signed by key {signature.key_id}; trusted keys: {ids}. If the issuer changed their key, ask them for"
+            " it by another way than this certificate",
         ),
     )
 

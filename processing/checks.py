@@ -7,12 +7,12 @@ import msgspec
 
 from filiere.archive import SealedRun
 from filiere.chain import Chain
-from filiere.clock import parse_time
+from filiere.clock import NS_PER_S, parse_time
 from filiere.errors import BalanceError, NotAuthentic
 from filiere.plant import Label
 from filiere.readings import Series
 from processing.balance import MassBalance, mass_balance
-from processing.claims import claim
+from processing.claims import Claim, claim
 from processing.compose import (
     limits_of_stated,
     measured_texts,
@@ -23,15 +23,24 @@ from processing.compose import (
     stated_lot,
     verdict_of,
 )
-from processing.exact import time_text
+from processing.exact import SIGNIFICANT_DIGITS, number_text, rounded, time_text
 from processing.facts import facts
 from processing.genealogy import Trace, trace
 from processing.release import WORDS, comma
 from processing.seal import seal
-from processing.statement import StatedRun, StatedStatistics, Statement, label_of, to_json
+from processing.statement import (
+    NotBelieved,
+    StatedRun,
+    StatedStatistics,
+    Statement,
+    label_of,
+    replaced_id,
+    to_json,
+)
 from processing.statistics import signal_statistics
 
 _SHOWN = 120
+_MEASURED = ("mean", "sd", "u95", "minutes_outside", "completeness")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +48,7 @@ class Check:
     """One thing that was looked at."""
 
     name: str
-    """form, key, signature, chain, lot, claim, balance, release, readings."""
+    """form, key, signature, chain, lot, claim, balance, statistics, release, readings."""
     ok: bool | None
     """None = could not be looked at: what it needs was not given."""
     label: Label
@@ -51,14 +60,12 @@ def recomputed_checks(statement: Statement) -> Iterator[Check]:
         chain = facts(statement)
         behind = _chain_behind(statement, chain)
         balances = {run.id: mass_balance(run) for run in behind.runs}
-    except (NotAuthentic, BalanceError) as error:
-        yield Check(
-            name="chain",
-            ok=False,
-            label=Label(
-                fr=f"La chaîne des lots se contredit : {error}", en=f"The chain of lots contradicts itself: {error}"
-            ),
-        )
+        made = claim(chain, statement.lot.id)
+    except NotBelieved as error:
+        yield _contradiction(error.label)
+        return
+    except BalanceError as error:
+        yield _contradiction(Label(fr=f"{error} (en anglais)", en=str(error)))
         return
     lots, runs = len(behind.received), len(behind.runs)
     yield Check(
@@ -70,16 +77,29 @@ def recomputed_checks(statement: Statement) -> Iterator[Check]:
         ),
     )
     yield _lot_check(statement, chain)
-    yield _claim_check(statement, chain)
+    yield _claim_check(statement, made)
     yield _balance_check(statement, balances)
+    yield _statistics_check(statement)
     yield _release_check(statement, balances)
 
 
+def _contradiction(why: Label) -> Check:
+    label = Label(
+        fr=f"La chaîne des lots se contredit : {why.fr}", en=f"The chain of lots contradicts itself: {why.en}"
+    )
+    return Check(name="chain", ok=False, label=label)
+
+
 def _chain_behind(statement: Statement, chain: Chain) -> Trace:
-    """The genealogy of the lot, which must be exactly what is stated. Raises NotAuthentic."""
+    """The genealogy of the lot, which must be exactly what is stated. Raises NotBelieved."""
     lot = chain.lots.get(statement.lot.id)
     if lot is None or lot.run is None:
-        raise NotAuthentic(f"lot {statement.lot.id}: got no run that makes it; expected one")
+        raise NotBelieved(
+            Label(
+                fr=f"lot {statement.lot.id} : aucune opération ne le produit",
+                en=f"lot {statement.lot.id}: got no run that makes it; expected one",
+            )
+        )
     behind = trace(chain, lot.id, "back")
     _refuse_difference("runs", [run.id for run in statement.runs], [run.id for run in behind.runs])
     _refuse_difference("received", [each.lot for each in statement.received], [each.id for each in behind.received])
@@ -96,7 +116,7 @@ def _chain_behind(statement: Statement, chain: Chain) -> Trace:
 def _refuse_difference(path: str, stated: object, computed: object) -> None:
     found = difference(path, stated, computed)
     if found is not None:
-        raise NotAuthentic(f"{found.path}: got {found.stated}; expected {found.computed}")
+        raise NotBelieved(found.label())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +149,11 @@ def difference(path: str, stated: object, computed: object) -> Difference | None
         return next((found for found in found_all if found is not None), None)
     if type(stated) is type(computed) and stated == computed:
         return None
-    return Difference(path=path, stated=str(stated)[:_SHOWN], computed=str(computed)[:_SHOWN])
+    return Difference(path=path, stated=_shown(stated), computed=_shown(computed))
+
+
+def _shown(value: object) -> str:
+    return "–" if value is None else str(value)[:_SHOWN]
 
 
 def _result(name: str, found: Difference | None, well: Label) -> Check:
@@ -142,8 +166,11 @@ def _lot_check(statement: Statement, chain: Chain) -> Check:
     assert run.stop_ns is not None
     stated = statement.lot
     restated = stated_lot(lot, name=label_of(stated.name), line=run.line, line_name=label_of(stated.line_name))
-    found = difference("lot", to_json(stated), to_json(restated)) or difference(
-        "date", statement.date, time_text(run.stop_ns)
+    found = (
+        difference("lot", to_json(stated), to_json(restated))
+        or difference("date", statement.date, time_text(run.stop_ns))
+        or difference("issuer.site", statement.issuer.site, statement.plant.site)
+        or difference("replaces", statement.replaces, replaced_id(stated.id, statement.revision))
     )
     return _result(
         "lot",
@@ -155,10 +182,10 @@ def _lot_check(statement: Statement, chain: Chain) -> Check:
     )
 
 
-def _claim_check(statement: Statement, chain: Chain) -> Check:
+def _claim_check(statement: Statement, made: Claim) -> Check:
     stated = statement.claim
     # The method's words may be bettered without a new format; what they describe may not change.
-    restated = msgspec.structs.replace(stated_claim(claim(chain, statement.lot.id)), method=stated.method)
+    restated = msgspec.structs.replace(stated_claim(made), method=stated.method)
     return _result(
         "claim",
         difference("claim", to_json(stated), to_json(restated)),
@@ -179,6 +206,59 @@ def _balance_check(statement: Statement, balances: Mapping[str, MassBalance]) ->
             fr=f"{len(balances)} bilan(s) matière recalculé(s)",
             en=f"{len(balances)} mass balance(s) recomputed",
         ),
+    )
+
+
+def _statistics_check(statement: Statement) -> Check:
+    """What any statistics must hold, whatever the readings were: seen without them."""
+    found = next((found for run in statement.runs for found in _impossible(run)), None)
+    signals = sum(len(run.statistics) for run in statement.runs)
+    well = Label(
+        fr=f"Statistiques plausibles (signaux : {signals})",
+        en=f"Statistics plausible (signals: {signals})",
+    )
+    return Check(name="statistics", ok=found is None, label=well if found is None else found)
+
+
+def _impossible(run: StatedRun) -> Iterator[Label]:
+    keys = [each.key for each in run.statistics]
+    where = f"runs.{run.id}.statistics"
+    if keys != sorted(set(keys)):
+        yield Label(fr=f"{where} : attendu chaque signal une fois, trié", en=f"{where}: expected each once, sorted")
+    readings, total = run.seal.leaves - 1, sum(each.n for each in run.statistics)
+    if total > readings:
+        yield Label(
+            fr=f"{where} : {total} bonnes mesures ; le sceau en couvre {readings}",
+            en=f"{where}: got {total} good readings; expected at most {readings}, those under the seal",
+        )
+    minutes = (parse_time(run.stop) - parse_time(run.start)) / NS_PER_S / 60
+    for each in run.statistics:
+        yield from _impossible_signal(f"{where}.{each.key}", each, minutes_max=rounded(minutes))
+
+
+def _impossible_signal(where: str, stated: StatedStatistics, *, minutes_max: float) -> Iterator[Label]:
+    values = {name: getattr(stated, name) for name in _MEASURED}
+    for name in ("mean", "sd", "u95"):
+        if (values[name] is None) != (stated.n == 0):
+            yield _impossible_value(where, name, values[name], Label(fr="rien quand n = 0", en="null when n = 0, only"))
+    for name, text in values.items():
+        canonical = None if text is None else number_text(float(text), digits=SIGNIFICANT_DIGITS)
+        if text != canonical:
+            yield _impossible_value(where, name, text, Label(fr=f"l'écriture {canonical}", en=f"the text {canonical}"))
+    bounds = {"period_s": None, "resolution": None, "sd": None, "u95": None, "completeness": 1.0}
+    for name, high in {**bounds, "minutes_outside": minutes_max}.items():
+        text = getattr(stated, name)
+        if text is not None and float(text) < 0:
+            yield _impossible_value(where, name, text, Label(fr="0 au moins", en="at least 0"))
+        if text is not None and high is not None and float(text) > high:
+            most = number_text(high, digits=SIGNIFICANT_DIGITS)
+            yield _impossible_value(where, name, text, Label(fr=f"{most} au plus", en=f"at most {most}"))
+
+
+def _impossible_value(where: str, name: str, text: str | None, expected: Label) -> Label:
+    return Label(
+        fr=f"{where}.{name} : annoncé {_shown(text)}, attendu {expected.fr[:_SHOWN]}",
+        en=f"{where}.{name}: stated {_shown(text)}, expected {expected.en[:_SHOWN]}",
     )
 
 

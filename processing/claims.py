@@ -23,6 +23,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from filiere.chain import Chain, Lot, Run
+from filiere.errors import BalanceError
 from filiere.events import ORIGINS, Received
 from filiere.plant import Label
 from processing.balance import MoistureKey, dry_kg, feed_dry_kg, moisture_key
@@ -69,9 +70,11 @@ def claim(chain: Chain, lot_id: str) -> Claim:
 
     Raises:
         NotFound: no such lot.
-        BalanceError: a run behind it took no dry mass.
+        BalanceError: a run behind it took no dry mass, or the lot has none.
     """
     behind = trace(chain, lot_id, "back")
+    if dry_kg(chain.lots[lot_id].portion) <= 0:
+        raise BalanceError(f"lot {lot_id}: got no dry mass; expected a weighed lot: of nothing there are no shares")
     mixes = _mixes(behind)
     origin = shares(mixes[lot_id])
     recycled = sum((origin[name] for name in RECYCLED), Decimal(0))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filiere.errors import NotAuthentic, NotFound, SettingsError, StoreUnavailable
+from filiere.errors import NotAuthentic, NotFound, SettingsError, StoreRefused, StoreUnavailable
+from filiere.plant import Label
 
 if TYPE_CHECKING:
     from filiere.archive import SealedRun
@@ -53,28 +54,15 @@ def issue(
 ) -> None:
     """Issue the certificate of a lot, or of every lot that is ready. Exit status 1 when one is refused."""
     from filiere.settings import load_settings
-    from processing.issue import issue_lot
-    from processing.policy import IssueRefused
 
     with _issuer(load_settings()) as issuer:
         if lot is None:
             _issue_ready(issuer, watch=watch, as_json=as_json, language=lang)
             return
-        try:
-            issued = issue_lot(
-                plant=issuer.plant,
-                chain=issuer.ledger.chain(),
-                store=issuer.store,
-                key=issuer.key,
-                lot_id=lot,
-                archive_dir=issuer.archive_dir,
-                certificates_dir=issuer.certificates_dir,
-            )
-        except IssueRefused as error:
-            for label in error.labels:
-                typer.echo(f"✗ {label.in_language(lang)}", err=True)
-            raise typer.Exit(EXIT_REFUSED) from None
+        issued = issuer.issue(lot)
     _print_issued(issued, as_json=as_json, language=lang)
+    if issued.refused:
+        raise typer.Exit(EXIT_REFUSED)
 
 
 @contextlib.contextmanager
@@ -105,15 +93,15 @@ def _issuer(settings: "Settings") -> "Iterator[Issuer]":
 
 
 def _issue_ready(issuer: "Issuer", *, watch: bool, as_json: bool, language: Language) -> None:
-    refused = False
+    results: list[Issued] = []
     try:
         while True:
             wait_s = WATCH_PERIOD_S
             try:
-                for issued in issuer.run_once():
-                    refused |= bool(issued.refused)
+                results = issuer.run_once()
+                for issued in results:
                     _print_issued(issued, as_json=as_json, language=language)
-            except StoreUnavailable as error:
+            except (StoreUnavailable, StoreRefused) as error:  # a refusal ends when somebody puts the setting right
                 if not watch:
                     raise
                 typer.echo(f"{error}", err=True)
@@ -123,7 +111,10 @@ def _issue_ready(issuer: "Issuer", *, watch: bool, as_json: bool, language: Lang
             time.sleep(wait_s)
     except KeyboardInterrupt:
         return
-    if refused:
+    if not results:
+        nothing = Label(fr="Aucun certificat à émettre maintenant", en="No certificate to issue now")
+        typer.echo(nothing.in_language(language), err=True)
+    if any(issued.refused for issued in results):
         raise typer.Exit(EXIT_REFUSED)
 
 
@@ -135,7 +126,7 @@ def _print_issued(issued: "Issued", *, as_json: bool, language: Language) -> Non
                     "lot": issued.lot,
                     "certificate_id": issued.certificate_id or None,
                     "path": str(issued.path),
-                    "mass_kg": str(issued.mass_kg),
+                    "mass_kg": None if issued.mass_kg is None else str(issued.mass_kg),
                     "recycled_content": None if issued.recycled is None else str(issued.recycled),
                     "u95": None if issued.u95 is None else str(issued.u95),
                     "verdict": issued.verdict,
@@ -195,39 +186,54 @@ def _verified(file: Path, readings: list[Path], keys: list[Path]) -> "Verificati
 
     if not file.is_file():
         raise NotFound(f"{file}: no such file; expected a certificate (.json)")
-    with file.open("rb") as opened:
-        content = opened.read(CERTIFICATE_BYTES_MAX + 1)
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(CERTIFICATE_BYTES_MAX + 1)
+    except OSError as error:
+        raise NotFound(f"{file}: {error.strerror}; expected a certificate (.json) that may be read") from None
     sealed, refused = _read_sealed(readings)
-    verification = verify(content, trusted=_trusted(keys), readings=sealed)
-    return dataclasses.replace(verification, checks=(*verification.checks, *refused))
+    own = [] if keys else _settings_keys()
+    verification = verify(content, trusted=[_read_key(path) for path in keys or own], readings=sealed)
+    checks = tuple(_with_source(check, own) for check in verification.checks)
+    return dataclasses.replace(verification, checks=(*checks, *refused))
 
 
-def _trusted(keys: list[Path]) -> list[bytes]:
-    """The keys that were named; else those of the settings; else the issuer's own, where there is one."""
-    if keys:
-        return [_read_key(path) for path in keys]
+def _settings_keys() -> list[Path]:
+    """The keys that the settings trust; else the issuer's own, where there is one."""
     from filiere.settings import load_settings
 
     settings = load_settings()
-    if settings.trusted_keys:
-        return [_read_key(path) for path in settings.trusted_keys]
-    return [path.read_bytes() for path in settings.trusted_key_paths if path.is_file()]
+    return list(settings.trusted_keys) or [path for path in settings.trusted_key_paths if path.exists()]
+
+
+def _with_source(check: "Check", own: list[Path]) -> "Check":
+    """A key that nobody named on the command line is told with its file: it may have come with the certificate."""
+    import dataclasses
+
+    if check.name != "key" or not own:
+        return check
+    files = ", ".join(str(path) for path in own)
+    label = Label(fr=f"{check.label.fr} (lue dans {files})", en=f"{check.label.en} (read from {files})")
+    return dataclasses.replace(check, label=label)
 
 
 def _read_key(path: Path) -> bytes:
-    from processing.keys import KEY_FILE_BYTES_MAX
+    from processing.keys import KEY_FILE_BYTES_MAX, load_public_key
 
     try:
         with path.open("rb") as opened:
-            return opened.read(KEY_FILE_BYTES_MAX)
+            pem = opened.read(KEY_FILE_BYTES_MAX)
+        load_public_key(pem)
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}; expected the issuer's public key (.pem)") from None
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from None
+    return pem
 
 
 def _read_sealed(paths: list[Path]) -> tuple[list["SealedRun"], list["Check"]]:
     """The readings that can be read, and a failed check for each file that is damaged."""
     from filiere.archive import read_run
-    from filiere.plant import Label
     from processing.checks import Check
 
     sealed: list[SealedRun] = []
@@ -238,7 +244,12 @@ def _read_sealed(paths: list[Path]) -> tuple[list["SealedRun"], list["Check"]]:
         except NotAuthentic as error:
             refused.append(
                 Check(
-                    name="readings", ok=False, label=Label(fr=f"Mesures illisibles : {error}", en=f"Readings: {error}")
+                    name="readings",
+                    ok=False,
+                    label=Label(
+                        fr=f"Fichier de mesures abîmé ou changé (en anglais : {error})",
+                        en=f"File of readings damaged or changed: {error}",
+                    ),
                 )
             )
     return sealed, refused

@@ -30,6 +30,7 @@ from processing.statement import (
     Statement,
     label_of,
     name_of,
+    replaced_id,
 )
 from processing.statistics import SignalStatistics
 
@@ -59,7 +60,7 @@ def make_statement(
     return Statement(
         format=FORMAT,
         revision=revision,
-        replaces=None,
+        replaces=replaced_id(lot_id, revision),
         date=time_text(last.stop_ns),
         issuer=Issuer(name=plant.issuer, site=plant.site, key_id=key_id),
         plant=PlantModel(site=plant.site, digest=plant.digest),

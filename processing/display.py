@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -10,12 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from filiere.plant import Label
-from processing.certificate import Verification, Word, certificate_id
+from processing.certificate import Verification, Word
 from processing.checks import Check
 from processing.claims import CUSTODY_MODELS
 from processing.compose import limits_of_stated
+from processing.exact import decimal_text
 from processing.release import WORDS, comma, limits_label
-from processing.statement import Name, StatedRun, Statement, label_of
+from processing.statement import Name, StatedRun, Statement, certificate_id, label_of
 
 if TYPE_CHECKING:  # whoever verifies does not load what issues
     from processing.issue import Issued
@@ -28,6 +30,9 @@ TITLES: dict[Word, tuple[Label, str]] = {
         "yellow",
     ),
 }
+UNPROVEN = Label(
+    fr="Ce que le fichier affirme, sans que rien ne le prouve :", en="What the file says, with nothing to prove it:"
+)
 CHECK_NAMES = {
     "form": Label(fr="forme", en="form"),
     "key": Label(fr="clé", en="key"),
@@ -36,6 +41,7 @@ CHECK_NAMES = {
     "lot": Label(fr="lot", en="lot"),
     "claim": Label(fr="contenu recyclé", en="recycled content"),
     "balance": Label(fr="bilans matière", en="mass balances"),
+    "statistics": Label(fr="statistiques", en="statistics"),
     "release": Label(fr="libération", en="release"),
     "readings": Label(fr="mesures", en="readings"),
 }
@@ -62,6 +68,8 @@ def print_verification(console: Console, verification: Verification, language: s
     title, colour = TITLES[verification.word]
     parts: list[RenderableType] = []
     if verification.statement is not None:
+        if not verification.authentic:
+            parts.append(Text(f"{UNPROVEN.in_language(language)}\n", style=colour))
         parts.append(_summary(verification.statement, language))
     parts.append(_checks(verification.checks, language))
     console.print(Panel(Group(*parts), title=title.in_language(language), border_style=colour))
@@ -82,6 +90,7 @@ def _summary(statement: Statement, language: str) -> Table:
             _recycled(statement, language),
         ),
         ("Biosourcé" if french else "Bio-based", percent(claim.bio_based, language)),
+        *_unevidenced(statement, language),
         ("Verdict", WORDS[statement.release.verdict].in_language(language)),
         ("Émetteur" if french else "Issuer", f"{statement.issuer.name} ({statement.issuer.key_id})"),
         ("Date", statement.date),
@@ -89,6 +98,15 @@ def _summary(statement: Statement, language: str) -> Table:
     for name, value in rows:
         table.add_row(Text(name, style="bold"), plain(value))
     return table
+
+
+def _unevidenced(statement: Statement, language: str) -> list[tuple[str, str]]:
+    """The share that counts as not recycled for want of a document, with the lots to ask one for."""
+    lots = ", ".join(lot.lot for lot in statement.received if not lot.evidence)
+    if not lots:
+        return []
+    share = percent(statement.claim.unevidenced, language)
+    return [("Unevidenced" if language == "en" else "Sans preuve", f"{share} ({lots})")]
 
 
 def _recycled(statement: Statement, language: str) -> str:
@@ -139,10 +157,14 @@ def _run(run: StatedRun, language: str) -> Panel:
             f"H₂O {percent(portion.moisture, language)}",
         )
     balance = run.balance
-    total = Text(
-        f"{'Bilan sec' if french else 'Dry balance'}: {number(balance.difference_kg, language)} kg,"
-        f" u = {number(balance.u_kg, language)} kg (k = {balance.k}) {'✓' if balance.balanced else '✗'}"
+    difference = number(balance.difference_kg, language)
+    allowed = number(decimal_text(balance.k * Decimal(balance.u_kg)), language)
+    said = (
+        f"Bilan sec : écart {difference} kg, admis ± {allowed} kg"
+        if french
+        else f"Dry balance: difference {difference} kg, allowed ± {allowed} kg"
     )
+    total = Text(f"{said} (k = {balance.k}) {'✓' if balance.balanced else '✗'}")
     title = plain(f"{run.id} · {_said(run.name, language)} · {run.line} · {run.start} → {run.stop}")
     return Panel(Group(portions, total, _statistics(run, language)), title=title, title_align="left")
 
@@ -160,7 +182,7 @@ def _statistics(run: StatedRun, language: str) -> Table:
         table.add_column(heading, justify="right")
     for each in run.statistics:
         table.add_row(
-            plain(f"{_said(each.name, language)} ({each.unit})"),
+            plain(f"{_said(each.name, language)}{_unit(each.unit, language)}"),
             *measured(each.mean, each.u95, language),
             limits_label(limits_of_stated(each)).in_language(language),
             number(each.minutes_outside, language),
@@ -169,15 +191,23 @@ def _statistics(run: StatedRun, language: str) -> Table:
     return table
 
 
+def _unit(unit: str, language: str) -> str:
+    """A UCUM code as people write it; nothing for a fraction."""
+    signs = {"1": "", "Cel": " (°C)", "/min": " (1/min)" if language == "en" else " (tr/min)"}
+    return signs.get(unit, f" ({unit})")
+
+
 def print_issued(console: Console, issued: "Issued", language: str) -> None:
     """One line a certificate; a refusal with its reasons under it."""
     french = language != "en"
-    mass = f"{number(format(issued.mass_kg, 'f'), language)} kg"
+    mass = "–" if issued.mass_kg is None else f"{number(format(issued.mass_kg, 'f'), language)} kg"
     if issued.refused:
         refused = "certificat refusé" if french else "certificate refused"
         console.print(Text(f"✗ {issued.lot} · {mass} · {refused}", style="red"), soft_wrap=True)
         for reason in issued.refused:
             console.print(Text("    ") + plain(reason.in_language(language)), soft_wrap=True)
+        then = "Une fois corrigé :" if french else "Once put right:"
+        console.print(Text(f"    → {then} filiere certificate issue {issued.lot}"), soft_wrap=True)
         return
     assert issued.verdict is not None
     recycled = f"{percent(str(issued.recycled), language)} ± {percent(str(issued.u95), language)}"

@@ -51,11 +51,6 @@ def rounded(value: float, digits: int = SIGNIFICANT_DIGITS) -> float:
     return float(number_text(value, digits=digits))
 
 
-def fraction_text(value: Fraction, places: int) -> str:
-    """A rational number rounded half to even to `places` decimals."""
-    return decimal_text(quantized(value, places))
-
-
 def quantized(value: Fraction, places: int) -> Decimal:
     """A rational number as the nearest decimal with `places` places, half to even."""
     return Decimal(round(value * 10**places)).scaleb(-places, context())

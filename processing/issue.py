@@ -5,6 +5,7 @@ The same ledger and the same readings make the same bytes: no clock is read for 
 issued once stands.
 """
 
+import contextlib
 import json
 import os
 import tempfile
@@ -25,7 +26,7 @@ from filiere.events import RunClosed, parse_event
 from filiere.plant import Label, Plant
 from filiere.readings_store import ReadingsStore
 from processing.balance import mass_balance
-from processing.certificate import certificate_id, read_certificate, sign, verify
+from processing.certificate import read_certificate, sign, verify
 from processing.claims import claim
 from processing.compose import RunEvidence, make_statement
 from processing.exact import decimal_text, time_text
@@ -35,7 +36,7 @@ from processing.policy import ISSUE_POLICY, Candidate, IssueRefused, Policy
 from processing.quality import RunQuality, fetch_run, keys_of, run_statistics, verdict_of_runs
 from processing.release import Word
 from processing.seal import seal
-from processing.statement import Statement
+from processing.statement import certificate_id
 from processing.statistics import SignalStatistics
 
 FIRST_REVISION = 1
@@ -83,7 +84,8 @@ class Issued:
     """Empty when it was refused."""
     path: Path
     """The certificate; or the file that keeps why it was refused."""
-    mass_kg: Decimal
+    mass_kg: Decimal | None
+    """None while its run is open."""
     recycled: Decimal | None
     """Recycled content, 0..1, and its U95; None when it was refused."""
     u95: Decimal | None
@@ -110,10 +112,11 @@ def issue_lot(
         IssueRefused: a policy refuses. When the lot exists, the reasons are kept in `{lot}.refused.json`.
         StoreUnavailable, StoreRefused: the readings cannot be had or kept; nothing was issued.
     """
+    run = run_that_makes(chain, lot_id)
     path = certificate_path(certificates_dir, lot_id)
     if path.exists():
+        _lift_refusal(certificates_dir, lot_id)
         return _already_issued(path)
-    run = run_that_makes(chain, lot_id)
     try:
         sealed = _fetch(plant, chain, store, run, archive_dir)
         statistics = {each: run_statistics(plant, chain.runs[each], readings) for each, readings in sealed.items()}
@@ -134,9 +137,9 @@ def issue_lot(
         raise IssueRefused(labels) from error
     for each, readings in sealed.items():
         write_run(archive_path(archive_dir, each), readings)
-    _write_whole(path, content)
-    refusal_path(certificates_dir, lot_id).unlink(missing_ok=True)
-    return _issued(path, statement)
+    _lift_refusal(certificates_dir, lot_id)
+    _write_whole(path, content, once=True)
+    return _already_issued(path)  # of two issuers the first one's stands
 
 
 def _refuse_what_does_not_verify(content: bytes, key: Ed25519PrivateKey, sealed: Mapping[str, SealedRun]) -> None:
@@ -246,10 +249,7 @@ def _fetch(plant: Plant, chain: Chain, store: ReadingsStore, run: Run, archive_d
 
 
 def _already_issued(path: Path) -> Issued:
-    return _issued(path, read_certificate(path.read_bytes()).statement)
-
-
-def _issued(path: Path, statement: Statement) -> Issued:
+    statement = read_certificate(path.read_bytes()).statement
     return Issued(
         lot=statement.lot.id,
         certificate_id=certificate_id(statement.lot.id, statement.revision),
@@ -262,8 +262,10 @@ def _issued(path: Path, statement: Statement) -> Issued:
 
 
 def _keep_refusal(certificates_dir: Path, chain: Chain, run: Run, labels: Iterable[Label]) -> None:
-    """Keep the reasons where people see them. A run that is only open is no news."""
-    if run.stop_ns is None:
+    """Keep the reasons where people see them. A run that is only open is no news, nor is a lot that has its
+    certificate, from another issuer.
+    """
+    if run.stop_ns is None or certificate_path(certificates_dir, run.lot).exists():
         return
     document: dict[str, Any] = {
         "format": REFUSAL_FORMAT,
@@ -276,15 +278,25 @@ def _keep_refusal(certificates_dir: Path, chain: Chain, run: Run, labels: Iterab
     _write_whole(refusal_path(certificates_dir, run.lot), rfc8785.dumps(document))
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that others see all of it or nothing, also after a power cut. Raises StoreUnavailable."""
+def _lift_refusal(certificates_dir: Path, lot_id: str) -> None:
+    """A refusal never stands beside a certificate, whenever the process that wrote one of them ended."""
+    path = refusal_path(certificates_dir, lot_id)
+    if path.exists():
+        path.unlink(missing_ok=True)
+
+
+def _write_whole(path: Path, content: bytes, *, once: bool = False) -> None:
+    """Write a file so that others see all of it or nothing, also after a power cut; `once`: one that is there stands.
+
+    Raises StoreUnavailable.
+    """
     try:
-        _replace_file(path, content)
+        _put_file(path, content, once=once)
     except OSError as error:
         raise StoreUnavailable(f"{path}: {error.strerror}; make room or the folder writable, then try again") from error
 
 
-def _replace_file(path: Path, content: bytes) -> None:
+def _put_file(path: Path, content: bytes, *, once: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
@@ -293,10 +305,13 @@ def _replace_file(path: Path, content: bytes) -> None:
             file.flush()
             os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
+            if once:
+                with contextlib.suppress(FileExistsError):
+                    os.link(temporary, path)
+            else:
+                temporary.replace(path)
+        finally:
             temporary.unlink(missing_ok=True)
-            raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -341,13 +356,22 @@ class Issuer:
         for run in self._pending(chain):
             try:
                 if all(self._settled(each, latest) for each in runs_behind(chain, run)):
-                    results.append(self._issue(chain, run))
+                    results.append(self._issue(chain, run.lot))
                     self._done.add(run.lot)
             except StoreUnavailable:
                 if not results:
                     raise
                 break
         return results
+
+    def issue(self, lot_id: str) -> Issued:
+        """Issue the certificate of one lot now, with the readings that are there; or say why it is refused.
+
+        Raises:
+            NotFound: nothing makes such a lot.
+            StoreUnavailable, StoreRefused: as `run_once`.
+        """
+        return self._issue(self.ledger.chain(), lot_id)
 
     def _pending(self, chain: Chain) -> list[Run]:
         closed = [
@@ -356,7 +380,10 @@ class Issuer:
             if run.stop_ns is not None and run.lot not in self._done and self._certified(run)
         ]
         runs = [chain.runs[run_id] for _, run_id in sorted(closed)]
-        self._done |= {run.lot for run in runs if certificate_path(self.certificates_dir, run.lot).exists()}
+        for run in runs:
+            if certificate_path(self.certificates_dir, run.lot).exists():
+                _lift_refusal(self.certificates_dir, run.lot)
+                self._done.add(run.lot)
         return [run for run in runs if run.lot not in self._done]
 
     def _certified(self, run: Run) -> bool:
@@ -389,24 +416,24 @@ class Issuer:
             latest[device] = max(latest.get(device, 0), reading.time_ns)
         return latest
 
-    def _issue(self, chain: Chain, run: Run) -> Issued:
+    def _issue(self, chain: Chain, lot_id: str) -> Issued:
         try:
             return issue_lot(
                 plant=self.plant,
                 chain=chain,
                 store=self.store,
                 key=self.key,
-                lot_id=run.lot,
+                lot_id=lot_id,
                 archive_dir=self.archive_dir,
                 certificates_dir=self.certificates_dir,
                 policy=self.policy,
             )
         except IssueRefused as error:
             return Issued(
-                lot=run.lot,
+                lot=lot_id,
                 certificate_id="",
-                path=refusal_path(self.certificates_dir, run.lot),
-                mass_kg=chain.lots[run.lot].portion.mass_kg,
+                path=refusal_path(self.certificates_dir, lot_id),
+                mass_kg=chain.lots[lot_id].portion.mass_kg if lot_id in chain.lots else None,
                 recycled=None,
                 u95=None,
                 verdict=None,

@@ -60,6 +60,10 @@ def load_key(path: Path) -> Ed25519PrivateKey:
 
 def load_public_key(pem: bytes) -> Ed25519PublicKey:
     """A public key in PEM. Raises SettingsError."""
+    if b"PRIVATE KEY-----" in pem:
+        raise SettingsError(
+            "got a private key; expected the issuer's public key, issuer.pub.pem: a private key is never handed out"
+        )
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):

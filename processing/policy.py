@@ -16,7 +16,7 @@ from filiere.plant import Label
 from processing.balance import MassBalance
 from processing.claims import Claim
 from processing.exact import decimal_text
-from processing.release import WORDS, Verdict
+from processing.release import WORDS, Verdict, comma, unbalanced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,13 +115,7 @@ class BalancesHold:
                     Label(fr=f"Opération {run.id} : pas de bilan matière", en=f"Run {run.id}: no mass balance")
                 )
             elif not balance.balanced:
-                gap = decimal_text(balance.difference_kg)
-                labels.append(
-                    Label(
-                        fr=f"Opération {run.id} : bilan matière non bouclé ({gap.replace('.', ',')} kg)",
-                        en=f"Run {run.id}: mass balance does not close ({gap} kg)",
-                    )
-                )
+                labels.append(unbalanced(run.id, balance))
         if labels:
             raise IssueRefused(tuple(labels))
 
@@ -135,7 +129,7 @@ class OriginsSumToOne:
         total = sum(candidate.claim.origin.values(), Decimal(0)) if candidate.claim is not None else Decimal(0)
         if total != 1:
             raise _refused(
-                f"Les origines ne font pas 1 mais {decimal_text(total).replace('.', ',')}",
+                f"Les origines ne font pas 1 mais {comma(decimal_text(total))}",
                 f"The origins do not sum to 1 but to {decimal_text(total)}",
             )
 
@@ -150,7 +144,7 @@ class VerdictIsPass:
             raise _refused("Pas encore de verdict de libération", "No release verdict yet")
         if candidate.verdict.word != "pass":
             word = WORDS[candidate.verdict.word]
-            raise IssueRefused((Label(fr=f"Lot {word.fr}", en=f"Lot on {word.en}"), *candidate.verdict.reasons))
+            raise IssueRefused((Label(fr=f"Lot {word.fr}", en=f"Lot: {word.en}"), *candidate.verdict.reasons))
 
 
 @dataclass(frozen=True, slots=True)

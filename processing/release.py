@@ -94,16 +94,17 @@ def _balance_findings(balances: Mapping[str, MassBalance]) -> Iterator[tuple[Wor
         yield "hold", Label(fr="Aucun bilan matière", en="No mass balance")
     for run, balance in balances.items():
         if not balance.balanced:
-            difference, allowed = decimal_text(balance.difference_kg), decimal_text(balance.k * balance.u_kg)
-            yield (
-                "hold",
-                Label(
-                    fr=f"Opération {run} : écart de bilan {comma(difference)} kg, au-delà de {comma(allowed)} kg"
-                    f" (k = {balance.k}) : peser à nouveau",
-                    en=f"Run {run}: balance difference {difference} kg, beyond {allowed} kg (k = {balance.k}):"
-                    " weigh again",
-                ),
-            )
+            yield "hold", unbalanced(run, balance)
+
+
+def unbalanced(run: str, balance: MassBalance) -> Label:
+    """Why a balance that does not close holds the lot."""
+    difference, allowed = decimal_text(balance.difference_kg), decimal_text(balance.k * balance.u_kg)
+    return Label(
+        fr=f"Opération {run} : écart de bilan {comma(difference)} kg, au-delà de {comma(allowed)} kg"
+        f" (k = {balance.k}) : peser à nouveau",
+        en=f"Run {run}: balance difference {difference} kg, beyond {allowed} kg (k = {balance.k}): weigh again",
+    )
 
 
 def _signal_findings(critical: Sequence[JudgedSignal]) -> Iterator[tuple[Word, Label]]:

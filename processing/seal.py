@@ -21,7 +21,6 @@ from filiere.errors import NotAuthentic
 from filiere.readings import QUALITIES
 
 LEAF_PREFIX, NODE_PREFIX = b"\x00", b"\x01"
-LEAF_BYTES = 19
 _LEAF = np.dtype([("prefix", "u1"), ("time_ns", ">i8"), ("value", ">f8"), ("key", ">u2"), ("quality", "u1")])
 """One reading as it is hashed: the prefix 0x00, then the 19 bytes of the leaf, packed."""
 
@@ -41,8 +40,7 @@ def seal(sealed: SealedRun) -> Seal:
 
     Raises:
         NotAuthentic: the readings are not those of one run: keys unsorted or doubled, a series that is not its key's,
-        a time
-            outside [start, stop) or going back, a quality that has no name.
+            a time outside [start, stop) or going back, a quality that has no name.
     """
     _check(sealed)
     hashes = [hashlib.sha256(LEAF_PREFIX + header(sealed)).digest(), *_reading_hashes(sealed)]

@@ -9,11 +9,14 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 import rfc8785
 
+from filiere.errors import NotAuthentic
 from filiere.plant import Label
 
 FORMAT: Final = "filiere-statement/1"
 SIGNED_PREFIX = b"filiere-statement/1\n"
-RUNS_MAX = 2_000
+RUNS_MAX = 300
+"""Runs behind one lot. Exact fractions grow with the depth of the chain: one of 300 runs, each feeding the next, is
+checked in seconds, one of 2,000 would busy a verifier for an hour, and a stranger may send it."""
 TEXT_MAX = 2_000
 
 Number = Annotated[str, msgspec.Meta(pattern=r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,18})?\Z")]
@@ -191,6 +194,24 @@ class Statement(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     runs: Annotated[tuple[StatedRun, ...], msgspec.Meta(min_length=1, max_length=RUNS_MAX)]
     """First run first: each after those whose products it takes."""
     release: StatedRelease
+
+
+class NotBelieved(NotAuthentic):
+    """What a certificate says cannot be; `label` says why in both languages."""
+
+    def __init__(self, label: Label) -> None:
+        super().__init__(label.en)
+        self.label = label
+
+
+def certificate_id(lot_id: str, revision: int) -> str:
+    """`L1-r1`: also the name of the file."""
+    return f"{lot_id}-r{revision}"
+
+
+def replaced_id(lot_id: str, revision: int) -> str | None:
+    """The certificate that a revision replaces; None for the first."""
+    return certificate_id(lot_id, revision - 1) if revision > 1 else None
 
 
 def statement_bytes(statement: Statement) -> bytes:

@@ -4,7 +4,7 @@ Reading i holds until the next one, but never longer than HOLD_PERIODS sampling 
 knowledge; the first also stands for the time since the start of the window, up to one period. With t in seconds, P the
 period, t[n] = the stop of the window:
 
-    w[i] = min(t[i+1] − t[i], 3·P)          w[0] += min(t[0] − start, P)
+    w[i] = min(t[i+1] − t[i], 3·P)          w[0] += min(t[0] − start, P)          (P = 0, on change: no cap, w[0] += 0)
     mean = Σ w·x / Σ w          sd = √(Σ w·(x − mean)² / Σ w)          (over the good readings)
     completeness = Σ w / (stop − start)     minutes_outside = Σ w[x outside the limits] / 60
 
@@ -51,7 +51,7 @@ class SignalStatistics:
     completeness: float
     """Covered good time / duration of the window, 0..1."""
     phi: float
-    """Lag-1 autocorrelation of the good readings, cut to [0, PHI_MAX]."""
+    """Lag-1 autocorrelation of the good readings, mended for its bias, cut to [0, PHI_MAX]."""
     n_effective: float
     """n·(1 − φ)/(1 + φ), at least 1 (0 when there is no reading)."""
     u_mean: float | None
@@ -76,7 +76,8 @@ def signal_statistics(
     """Statistics of a series over [start_ns, stop_ns).
 
     Readings outside the window are left out; so are those whose quality is not good, which yet end the hold of the
-    reading before them. `period_s` = 0 means *on change*: a reading then holds until the next one, however long.
+    reading before them. `period_s` = 0 means *on change*: a reading then holds until the next one, however
+    long, and the first says nothing of the time before it.
 
     Raises:
         ValueError: the window ends before it starts, or the times go back.
@@ -142,12 +143,10 @@ def hold_s(time_ns: npt.NDArray[np.int64], *, period_s: float, start_ns: int, st
     if len(time_ns) == 0:
         return np.zeros(0)
     held_ns = np.diff(time_ns, append=np.int64(stop_ns))
-    before_ns = int(time_ns[0]) - start_ns
     if period_s > 0:
         period_ns = round(period_s * NS_PER_S)
         held_ns = np.minimum(held_ns, HOLD_PERIODS * period_ns)
-        before_ns = min(before_ns, period_ns)
-    held_ns[0] += before_ns
+        held_ns[0] += min(int(time_ns[0]) - start_ns, period_ns)
     seconds: _Floats = held_ns / NS_PER_S
     return seconds
 
@@ -163,10 +162,11 @@ def outside(values: _Floats, limits: Limits) -> npt.NDArray[np.bool_]:
 
 
 def lag_one(values: _Floats) -> float:
-    """Lag-1 autocorrelation r1 = Σ (x[i] − x̄)(x[i+1] − x̄) / Σ (x[i] − x̄)², cut to [0, PHI_MAX].
+    """Lag-1 autocorrelation φ = r1 + (1 + 4·r1)/n, cut to [0, PHI_MAX].
 
-    Box, Jenkins, Reinsel: *Time Series Analysis*, section 2.1. A negative one is cut to 0, which never flatters the
-    mean.
+    r1 = Σ (x[i] − x̄)(x[i+1] − x̄) / Σ (x[i] − x̄)²: Box, Jenkins, Reinsel, *Time Series Analysis*, section 2.1. Its
+    mean is lower than φ by (1 + 4φ)/n: Kendall (1954), Marriott and Pope (1954), *Biometrika* 41. A negative one is cut
+    to 0, which never flatters the mean.
     """
     if len(values) < 3:
         return 0.0
@@ -174,17 +174,19 @@ def lag_one(values: _Floats) -> float:
     total = math.fsum(centred * centred)
     if total == 0.0:
         return 0.0
-    return min(max(math.fsum(centred[:-1] * centred[1:]) / total, 0.0), PHI_MAX)
+    r1 = math.fsum(centred[:-1] * centred[1:]) / total
+    return min(max(r1 + (1 + 4 * r1) / len(values), 0.0), PHI_MAX)
 
 
 def mean_uncertainty(*, sd: float, resolution: float, n_effective: float) -> float:
     """Standard uncertainty of a mean of autocorrelated readings.
 
-    u² = max(sd, r/√12)² / n_eff + r²/12          n_eff = n·(1 − φ)/(1 + φ)
+    u² = max(sd, r/√12)² / max(1, n_eff − 1) + r²/12          n_eff = n·(1 − φ)/(1 + φ)
 
-    The first term is the scatter (GUM 4.2.3 with the effective sample size of an AR(1) process), the second what no
+    The first term is the scatter (GUM 4.2.3 with the effective sample size of an AR(1) process; n_eff − 1, because the
+    scatter about the sample's own mean is too small by σ²/n_eff), the second what no
     averaging removes: the resolution r (GUM F.2.2.1), which also stands for the calibration as long as the plant
     model states none.
     """
     floor = resolution / math.sqrt(12)
-    return math.sqrt(max(sd, floor) ** 2 / n_effective + floor**2)
+    return math.sqrt(max(sd, floor) ** 2 / max(1.0, n_effective - 1) + floor**2)

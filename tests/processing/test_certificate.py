@@ -85,7 +85,7 @@ def test_the_format_does_not_change_unnoticed() -> None:
     assert hashlib.sha256(sign(stated, KEY)).hexdigest() == GOLDEN
 
 
-GOLDEN = "4fc0464e893657792d9f3cda4bc9324f01fa765b8d2eeafeaea9d24f01f4527c"
+GOLDEN = "c29e24c23baf3a606e2ac81d62b02708f34fe9d351099a612b06110a1edad91e"
 
 
 def test_any_changed_byte_is_refused_and_something_is_said() -> None:
@@ -187,6 +187,14 @@ def _add_unused_lot(document: Any) -> None:
     document["received"].append(document["received"][0] | {"lot": "Z"})
 
 
+def _all_water(document: Any) -> None:
+    document["runs"][1]["outputs"][0]["moisture"] = document["lot"]["moisture"] = "1"
+
+
+def _double_signal(document: Any) -> None:
+    document["runs"][1]["statistics"].append(document["runs"][1]["statistics"][0])
+
+
 def _swap_runs(document: Any) -> None:
     document["runs"].reverse()
 
@@ -212,9 +220,9 @@ LIES: list[tuple[str, Callable[[Any], None], str, str]] = [
     ("a time that is none", _set("runs.1.stop", "2026-99-99T16:30:00.000Z"), "chain", "RFC 3339"),
     ("origins above one", _set("received.0.origin", {"virgin": "0.5", "post_consumer": "0.6"}), "chain", "sum to 1.1"),
     ("a negative origin", _set("received.0.origin", {"virgin": "-1", "post_consumer": "2"}), "chain", "parts of"),
-    ("a negative mass", _set("runs.0.outputs.1.mass_kg", "-200"), "chain", "negative"),
-    ("a moisture above one", _set("runs.0.outputs.1.moisture", "1.5"), "chain", "above 1"),
-    ("another text of a number", _set("received.0.mass_kg", "500.0"), "chain", "got 500.0; expected 500"),
+    ("a negative mass", _set("runs.0.outputs.1.mass_kg", "-200"), "chain", "got -200; expected 0"),
+    ("a moisture above one", _set("runs.0.outputs.1.moisture", "1.5"), "chain", "expected 0 to at most 1"),
+    ("another text of a number", _set("received.0.mass_kg", "500.0"), "chain", "stated 500.0, recomputed 500"),
     ("a run left out", _drop_first_run, "chain", "not known yet"),
     ("a lot of no use", _add_unused_lot, "chain", "received"),
     ("runs out of order", _swap_runs, "chain", "runs"),
@@ -223,6 +231,26 @@ LIES: list[tuple[str, Callable[[Any], None], str, str]] = [
     ("completeness", _set("runs.1.statistics.1.completeness", "0.9"), "release", "recomputed hold"),
     ("a mean out of limits", _set("runs.1.statistics.1.mean", "250"), "release", "recomputed fail"),
     ("evidence", _set("received.1.evidence", "BL-B"), "claim", "recomputed segregated"),
+    ("evidence of nothing but a space", _set("received.1.evidence", " "), "chain", "evidence"),
+    ("a mass beyond all trucks", _set("received.0.mass_kg", "1000000.1"), "chain", "at most 1000000"),
+    ("more places than any scale", _set("runs.0.outputs.1.u_kg", "0.1234567891"), "chain", "9 decimal places"),
+    ("a moisture known to nobody", _set("received.0.u_moisture", "1.5"), "chain", "u_moisture"),
+    ("a lot of another age", _set("received.0.date", "1970-01-01T00:00:00.000Z"), "chain", "2020"),
+    ("a revision that replaces nothing", _set("revision", 2), "lot", "replaces: stated –, recomputed G1-r1"),
+    ("a first that replaces something", _set("replaces", "G1-r0"), "lot", "replaces: stated G1-r0, recomputed –"),
+    ("another site", _set("issuer.site", "paris"), "lot", "issuer.site: stated paris, recomputed caux"),
+    ("a lot of water", _all_water, "chain", "no dry mass"),
+    ("more than complete", _set("runs.1.statistics.1.completeness", "1.1"), "statistics", "completeness"),
+    ("time before the start", _set("runs.1.statistics.1.minutes_outside", "-3"), "statistics", "minutes_outside"),
+    ("outside longer than the run", _set("runs.1.statistics.1.minutes_outside", "61"), "statistics", "at most 60"),
+    ("a negative spread", _set("runs.1.statistics.1.sd", "-3"), "statistics", "sd"),
+    ("a negative uncertainty", _set("runs.1.statistics.1.u95", "-3"), "statistics", "u95"),
+    ("another text of a mean", _set("runs.1.statistics.1.mean", "228.0020"), "statistics", "the text 228.002"),
+    ("a mean of no reading", _set("runs.1.statistics.1.n", 0), "statistics", "mean"),
+    ("no mean of readings", _set("runs.1.statistics.0.sd", None), "statistics", "sd"),
+    ("more readings than leaves", _set("runs.1.statistics.0.n", 100), "statistics", "at most 120"),
+    ("a period that runs back", _set("runs.1.statistics.0.period_s", "-1"), "statistics", "period_s"),
+    ("a signal twice", _double_signal, "statistics", "each once"),
 ]
 
 
@@ -240,11 +268,11 @@ def test_even_the_issuer_cannot_sign_a_number_that_does_not_follow(
     ("change", "said"),
     [
         (_set("runs.1.seal.root", "00" * 32), "runs.R2.seal.root"),
-        (_set("runs.1.seal.leaves", 9), "runs.R2.seal.leaves: stated 9, recomputed 121"),
+        (_set("runs.1.seal.leaves", 122), "runs.R2.seal.leaves: stated 122, recomputed 121"),
         (_set("runs.1.statistics.1.mean", "228.003"), "runs.R2.statistics.extruder.melt_temp.mean"),
         (_set("runs.1.statistics.1.sd", "0.1"), "sd"),
         (_set("runs.1.statistics.1.u95", "0.1"), "u95"),
-        (_set("runs.1.statistics.1.n", 61), "n: stated 61, recomputed 60"),
+        (_set("runs.1.statistics.1.n", 59), "n: stated 59, recomputed 60"),
         (_set("runs.1.statistics.1.minutes_outside", "1"), "minutes_outside"),
         (_set("runs.1.statistics.1.completeness", "0.999"), "completeness"),
         (_set("runs.1.step", "sorting"), "runs.R2.step"),

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from filiere.archive import SealedRun, read_run
 from filiere.clock import NS_PER_S
 from filiere.embedded_store import EmbeddedStore
-from filiere.errors import NotFound, SettingsError, StoreUnavailable
+from filiere.errors import NotFound, SettingsError, StoreRefused, StoreUnavailable
 from filiere.events import Event, Portion, RunStarted, event_json
 from filiere.ledger import Ledger
 from filiere.plant import Line, Recipe, Step
@@ -22,7 +22,7 @@ from filiere.readings import Row
 from processing.commands import WATCH_BACKOFF_S, WATCH_PERIOD_S, certificate
 from processing.display import measured
 from processing.issue import Issued, Issuer, issue_lot
-from processing.keys import public_pem
+from processing.keys import load_or_make_key, public_pem
 from tests.processing.builders import (
     KEY,
     LINE,
@@ -158,6 +158,7 @@ def test_json_says_the_same(issued: Path) -> None:
         "lot",
         "claim",
         "balance",
+        "statistics",
         "release",
         "readings",
     }
@@ -178,7 +179,7 @@ def test_show_tells_every_run(issued: Path) -> None:
     result = called("show", issued / "certificates/G1-r1.json")
     assert "R1 · Tri" in result.output
     assert "R2 · Extrusion" in result.output
-    assert "melt_temp (Cel)" in result.output
+    assert "melt_temp (°C)" in result.output
     assert result.exit_code == CANNOT_SAY
 
 
@@ -204,7 +205,7 @@ def test_verifying_loads_no_database_and_no_network_client(issued: Path) -> None
 def test_issue_with_an_empty_ledger_issues_nothing(tmp_path: Path) -> None:
     result = called("issue")
     assert result.exit_code == 0, result.exception
-    assert result.output == ""
+    assert result.stdout == ""
     assert (tmp_path / "data/keys/issuer.pub.pem").exists()
 
 
@@ -215,7 +216,7 @@ def test_issue_from_a_real_ledger_and_store_then_verify(tmp_path: Path) -> None:
     assert result.exit_code == 0, (result.exception, result.output)
     document = json.loads(result.output)
     assert (document["certificate_id"], document["verdict"], document["refused"]) == ("G1-r1", "pass", [])
-    assert called("issue", "--json").output == ""
+    assert called("issue", "--json").stdout == ""
     again = called("issue", "G1", "--json")
     assert json.loads(again.output or "null") == document, again.exception
     readings = [part for path in sorted((tmp_path / "data/archive").iterdir()) for part in ("--readings", path)]
@@ -279,7 +280,7 @@ def test_a_refused_lot_says_why_and_exits_1(tmp_path: Path) -> None:
     for arguments in (["issue"], ["issue", "G1"]):
         result = called(*arguments)
         assert result.exit_code == NOT_AUTHENTIC
-        assert "bilan matière non bouclé" in result.output
+        assert "écart de bilan" in result.output
 
 
 def fill_data_folder(data: Path, *, granulate_kg: str = "500") -> None:
@@ -325,6 +326,105 @@ def rows(line: Line, step: Step, recipe: Recipe, start_s: int) -> Iterator[Row]:
             for time_s in np.arange(start_s, start_s + 660, signal.period_s):
                 time_ns = T0 + int(time_s) * NS_PER_S
                 yield Row(line=LINE, device=unit_id, time_ns=time_ns, values={signal.id: level})
+
+
+def test_a_refusal_in_json_is_json_too(tmp_path: Path) -> None:
+    fill_data_folder(tmp_path / "data", granulate_kg="450")
+    documents = [json.loads(called(*arguments, "--json").stdout) for arguments in (["issue"], ["issue", "G1"])]
+    assert documents[0] == documents[1]
+    assert documents[0]["certificate_id"] is None
+    assert documents[0]["refused"][0]["fr"]
+
+
+def test_a_refusal_says_what_to_do_next(tmp_path: Path) -> None:
+    fill_data_folder(tmp_path / "data", granulate_kg="450")
+    assert "filiere certificate issue G1" in called("issue").output
+
+
+def test_nothing_to_issue_is_said(tmp_path: Path) -> None:
+    fill_data_folder(tmp_path / "data")
+    assert called("issue").exit_code == 0
+    again = called("issue")
+    assert "Aucun certificat à émettre" in again.stderr
+    assert again.stdout == ""
+
+
+def test_watch_says_what_a_store_refuses_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill_data_folder(tmp_path / "data")
+
+    def refused(_: Issuer) -> list[Issued]:
+        raise StoreRefused("InfluxDB: the token may not read")
+
+    def stop(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Issuer, "run_once", refused)
+    monkeypatch.setattr("processing.commands.time.sleep", stop)
+    result = called("issue", "--watch")
+    assert result.exit_code == 0, result.exception
+    assert "the token may not read" in result.stderr
+
+
+def test_a_private_key_given_by_mistake_is_named_as_one(issued: Path, tmp_path: Path) -> None:
+    private = tmp_path / "mine.pem"
+    load_or_make_key(private)
+    result = verified(issued, "--key", private)
+    assert isinstance(result.exception, SettingsError)
+    assert "mine.pem: got a private key" in str(result.exception)
+    garbage = tmp_path / "garbage.pem"
+    garbage.write_text("hello")
+    assert "garbage.pem: got a file that is not a public key" in str(verified(issued, "--key", garbage).exception)
+
+
+def test_a_key_that_nobody_named_is_told_with_its_file(issued: Path, tmp_path: Path) -> None:
+    """A folder that came with the certificate may hold a key, too: whoever reads the result sees where it is from."""
+    (tmp_path / "data/keys").mkdir(parents=True)
+    shutil.copy(issued / "issuer.pub.pem", tmp_path / "data/keys/issuer.pub.pem")
+    assert "data/keys/issuer.pub.pem" in verified(issued).output.replace("\n", "")
+    assert "data/keys/issuer.pub.pem" not in verified(issued, *key(issued)).output
+
+
+def test_a_key_of_the_data_folder_that_is_none_is_an_error_that_names_it(issued: Path, tmp_path: Path) -> None:
+    (tmp_path / "data/keys/issuer.pub.pem").mkdir(parents=True)
+    result = verified(issued)
+    assert isinstance(result.exception, SettingsError)
+    assert "data/keys/issuer.pub.pem" in str(result.exception)
+
+
+def test_a_certificate_that_cannot_be_read_is_an_error_and_no_traceback(
+    issued: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "open", _denied)
+    assert isinstance(verified(issued).exception, NotFound)
+
+
+def _denied(*_: object, **__: object) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
+def test_french_and_english_are_not_mixed(issued: Path, tmp_path: Path) -> None:
+    pretty = tmp_path / "pretty.json"
+    pretty.write_text(json.dumps(json.loads((issued / "certificates/G1-r1.json").read_bytes()), indent=1))
+    assert "octet 1 : lu" in called("verify", pretty).output
+    assert "byte 1: got" in called("verify", pretty, "--lang", "en").output
+
+
+def test_what_is_not_believed_is_not_shown_as_if_it_were(issued: Path) -> None:
+    warning = "Ce que le fichier affirme, sans que rien ne le prouve"
+    assert warning in verified(issued).output
+    assert warning in verified(issued, "--key", issued / "other.pub.pem").output
+    assert warning not in verified(issued, *key(issued)).output
+
+
+def test_unevidenced_material_is_shown(issued: Path) -> None:
+    assert "Sans preuve" in verified(issued, *key(issued)).output
+    assert "Unevidenced" in verified(issued, *key(issued), "--lang", "en").output
+
+
+def test_a_balance_is_shown_beside_what_it_is_allowed(issued: Path) -> None:
+    shown = called("show", issued / "certificates/G1-r1.json").output
+    assert "Bilan sec : écart 0 kg, admis ± 2,784008 kg (k = 2) ✓" in shown
+    assert "°C" in shown
 
 
 def test_issue_of_an_unknown_lot_is_said() -> None:

@@ -105,3 +105,22 @@ def test_runs_that_begin_and_end_at_one_instant_still_stand_in_their_order() -> 
         )
     )
     assert [each.id for each in trace(chain, "N", "back").runs] == ["Z", "B"]
+
+
+def test_runs_that_do_not_feed_each_other_stand_by_their_start_not_their_name() -> None:
+    chain = fold(
+        (
+            received("A"),
+            received("B"),
+            *run("R9", [portion("A", 500)], [portion("S9", 500, material="sorted")], start=1, stop=2),
+            *run("R1", [portion("B", 500)], [portion("S1", 500, material="sorted")], start=1.5, stop=2),
+            *run(
+                "R2",
+                [portion("S9", 500, material="sorted"), portion("S1", 500, material="sorted")],
+                [portion("G1", 1000)],
+                start=3,
+                stop=4,
+            ),
+        )
+    )
+    assert [each.id for each in trace(chain, "G1", "back").runs] == ["R9", "R1", "R2"]

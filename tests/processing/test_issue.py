@@ -1,5 +1,6 @@
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -9,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filiere.archive import read_run
+from filiere.archive import SealedRun, read_run, write_run
 from filiere.chain import Chain, fold
 from filiere.clock import NS_PER_S
-from filiere.errors import NotFound, PolicyRefused, StoreUnavailable
+from filiere.errors import NotFound, PolicyRefused, StoreRefused, StoreUnavailable
 from filiere.events import Event, event_json
 from filiere.ledger import Ledger
 from filiere.readings import Latest, Series
@@ -94,7 +95,7 @@ def test_a_missing_certificate_is_made_again_from_the_archive_without_the_store(
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"chain": two_step_chain(granulate_kg="700")}, "bilan matière non bouclé"),
+        ({"chain": two_step_chain(granulate_kg="700")}, "écart de bilan"),
         ({"store": MemoryStore(missing=frozenset({"extruder.melt_temp"}))}, "mesures complètes à 0 %"),
         ({"store": MemoryStore(until_ns=T0 + 3 * HOUR_NS + HOUR_NS // 2)}, "mesures complètes à 54,44 %"),
         ({"store": MemoryStore(levels=MemoryStore().levels | {"extruder.melt_temp": 300.0})}, "non conforme"),
@@ -107,6 +108,58 @@ def test_a_refusal_issues_nothing_and_keeps_its_reasons(tmp_path: Path, fields: 
     assert set(files(tmp_path)) == {"certificates/G1.refused.json"}
     reasons = read_refusal(refusal_path(tmp_path / "certificates", "G1"))
     assert any(said in reason.fr for reason in reasons), reasons
+
+
+def test_a_balance_that_does_not_close_is_told_once(tmp_path: Path) -> None:
+    with pytest.raises(IssueRefused) as refused:
+        issue(tmp_path, chain=two_step_chain(granulate_kg="700"))
+    assert sum("bilan" in label.fr for label in refused.value.labels) == 1
+
+
+def test_a_lot_of_water_gets_no_certificate(tmp_path: Path) -> None:
+    outputs = [portion("G1", 100, moisture=Decimal(1)), portion("X", 495, moisture=Decimal(0), role="residue")]
+    chain = fold((received("A"), *run("R", [portion("A", 500)], outputs, start=1, stop=2)))
+    with pytest.raises(IssueRefused, match="no dry mass"):
+        issue(tmp_path, chain=chain)
+
+
+def test_a_refusal_never_stands_beside_a_certificate(tmp_path: Path) -> None:
+    issued = issue(tmp_path)
+    stale = refusal_path(issued.path.parent, "G1")
+    stale.write_bytes(b"{}")  # the process was killed, or another one refused what this one issued
+    issue(tmp_path)
+    assert not stale.exists()
+    stale.write_bytes(b"{}")
+    issuer(tmp_path).run_once()
+    assert not stale.exists()
+
+
+def test_the_certificate_that_came_first_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two issuers at once, one of which saw other readings: certificate and archive are of the same one."""
+    first = issue(tmp_path / "first")
+    late = MemoryStore(levels=MemoryStore().levels | {"extruder.current": 41.0})
+    root, real = tmp_path / "both", write_run
+
+    def the_other_comes_first(path: Path, sealed: SealedRun) -> None:
+        monkeypatch.setattr("processing.issue.write_run", real)
+        issue(root)
+        real(path, sealed)
+
+    monkeypatch.setattr("processing.issue.write_run", the_other_comes_first)
+    with suppress(StoreRefused):
+        issue(root, store=late)
+    path = root / "certificates/G1-r1.json"
+    assert path.read_bytes() == first.path.read_bytes()
+    sealed = [read_run(each) for each in (root / "archive").iterdir()]
+    assert verify(path.read_bytes(), trusted=[public_pem(KEY.public_key())], readings=sealed).authentic
+
+
+def test_a_kill_between_the_archive_and_the_certificate_leaves_nothing_half_done(tmp_path: Path) -> None:
+    whole = files(tmp_path / "whole") if issue(tmp_path / "whole") else {}
+    root = tmp_path / "killed"
+    write_run(root / "archive/R1.parquet", read_run(tmp_path / "whole/archive/R1.parquet"))
+    issue(root)
+    assert files(root) == whole
 
 
 def test_a_refusal_is_lifted_by_a_later_issue(tmp_path: Path) -> None:
@@ -276,7 +329,14 @@ class OneDeviceLate(MemoryStore):
 
 
 def test_every_device_of_the_run_must_have_reported(tmp_path: Path) -> None:
-    assert issuer(tmp_path, store=OneDeviceLate()).run_once() == []
+    """Also when another device of the same step has: here the sorter stands in the extrusion, too."""
+    known = plant()
+    line = known.workshops[0].lines[0]
+    sorting, extrusion = line.steps
+    both = replace(line, steps=(sorting, replace(extrusion, units=("sorter", "extruder"))))
+    known = replace(known, workshops=(replace(known.workshops[0], lines=(both,)),))
+    assert issuer(tmp_path, plant=known, store=OneDeviceLate()).run_once() == []
+    assert [issued.lot for issued in issuer(tmp_path, plant=known).run_once()] == ["G1"]
 
 
 def test_a_run_that_closes_later_is_found_later(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """docs/certificate.md promises that a stranger needs no software of ours: its program is run here as it is printed."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from processing.issue import issue_lot
@@ -34,8 +36,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def check(root: Path, certificate: Path) -> subprocess.CompletedProcess[str]:
-    readings = sorted((root / "archive").iterdir())
+def check(root: Path, certificate: Path, *others: Path) -> subprocess.CompletedProcess[str]:
+    readings = [*sorted((root / "archive").iterdir()), *others]
     # -I: neither this folder nor its packages can be imported
     return subprocess.run(
         [sys.executable, "-I", "check.py", str(certificate), "key.pem", *map(str, readings)],
@@ -49,7 +51,7 @@ def check(root: Path, certificate: Path) -> subprocess.CompletedProcess[str]:
 def test_the_program_of_the_page_finds_an_issued_certificate_authentic(root: Path) -> None:
     result = check(root, root / "certificates/G1-r1.json")
     assert result.returncode == 0, result.stderr
-    assert result.stdout == "authentic: G1 recycled 0.5 ± 0.001005\n"
+    assert result.stdout == "authentic: G1 recycled 0.5 ± 0.001005 (readings of 2 of 2 runs)\n"
 
 
 def test_the_program_of_the_page_uses_nothing_of_ours(root: Path) -> None:
@@ -60,6 +62,17 @@ def test_the_program_of_the_page_uses_nothing_of_ours(root: Path) -> None:
         elif isinstance(node, ast.ImportFrom):
             imported.add((node.module or "").partition(".")[0])
     assert imported - set(sys.stdlib_module_names) == {"cryptography", "pyarrow"}
+
+
+def test_the_program_of_the_page_says_that_readings_are_of_another_lot(root: Path) -> None:
+    other = next((root / "archive").iterdir())
+    certificate = root / "certificates/G1-r1.json"
+    table = pq.read_table(other)
+    header = json.loads(table.schema.metadata[b"filiere-run"]) | {"run": "R99"}
+    pq.write_table(table.replace_schema_metadata({"filiere-run": json.dumps(header)}), root / "R99.parquet")
+    result = check(root, certificate, root / "R99.parquet")
+    assert result.returncode != 0
+    assert "R99, a run that is not behind this lot" in result.stderr
 
 
 def test_the_program_of_the_page_refuses_a_changed_one(root: Path) -> None:
