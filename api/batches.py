@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from api import lots
 from api.downsample import POINTS_MIN, min_max
@@ -115,10 +115,17 @@ def list_batches(
     "/batches/{batch_id}",
     operation_id="getBatch",
     summary="One batch",
+    response_model=Batch,
     responses=responses(404, 422, 503),
 )
-def get_batch(parts: PartsOf, batch_id: LotId) -> Batch:
-    """The lot with its mass, what is left of it and, when it was received, its origin."""
+def get_batch(request: Request, parts: PartsOf, batch_id: LotId) -> Batch | Response:
+    """The lot with its mass, what is left of it and, when it was received, its origin.
+
+    A person is led to its certificate, or to the page that says why it has none.
+    """
+    if prefers_html(request.headers.get("accept", "")):
+        suffix = "?lang=en" if language_of(request.query_params.get("lang")) == "en" else ""
+        return RedirectResponse(f"/batches/{batch_id}/certificate{suffix}", status_code=303, headers={"Vary": "Accept"})
     return _batch(parts, parts.ledger.chain(), batch_id)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse
 
 from api import lots
 from api.charts_svg import Figure, process_chart
-from api.pages import Language, display, render, zone
+from api.pages import PLACES_MAX, Language, display, number, percent, places_for, render, zone
 from api.parts import Parts
 from api.proof import Proof
 from api.shelf import CertificateId
@@ -40,7 +40,28 @@ CUSTODY_NAMES = {
     "segregated": Label(fr="ségrégation", en="segregated"),
     "controlled_blending": Label(fr="mélange contrôlé", en="controlled blending"),
 }
+CUSTODY_MEANINGS = {
+    "identity_preserved": Label(
+        fr="tout vient d’un seul lot reçu, mêlé à aucun autre.",
+        en="all of it comes from one received batch, mixed with no other.",
+    ),
+    "segregated": Label(
+        fr="plusieurs lots reçus ont été réunis, tous de même contenu recyclé.",
+        en="several received batches were put together, all with the same recycled content.",
+    ),
+    "controlled_blending": Label(
+        fr="des matières de contenus recyclés différents ont été mêlées, et pesées. Le pourcentage est celui de ce"
+        " mélange : aucun crédit n’a été déplacé d’un lot à l’autre (ce n’est pas le modèle « bilan massique »).",
+        en="materials with different recycled contents were blended, and weighed. The percentage is that of this blend:"
+        " no credit was moved from one batch to another (it is not the “mass balance” model).",
+    ),
+}
 assert set(ORIGIN_NAMES) == set(ORIGINS)
+assert set(CUSTODY_NAMES) == set(CUSTODY_MEANINGS)
+_FR = {"mean": "moyenne", "outside": "hors limites", "complete": "mesures reçues", "none": "aucune mesure valable"}
+_EN = {"mean": "mean", "outside": "beyond limits", "complete": "readings received", "none": "no good reading"}
+RELEASED = frozenset({"pass", "conditional_pass"})
+"""Verdicts of a lot that may go to a buyer; any other is told beside the word authentic, not only far below."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +78,11 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A curve and its name."""
+    """What the certificate states of a signal, and its curve."""
 
     title: str
+    stated: str
+    """Mean, time beyond the limits and completeness, in words; empty where there are no limits to judge by."""
     svg: Markup
     limited: bool
     """It has limits: the lot was judged by it."""
@@ -105,18 +128,27 @@ def certificate_page(parts: Parts, certificate_id: CertificateId, language: Lang
 
 
 def _content(parts: Parts, proof: Proof, statement: Statement, language: Language, where: tzinfo) -> dict[str, Any]:
-    names = {lot.lot: lot.name for lot in statement.received}
+    custody = statement.claim.custody_model
     return {
         "shares": list(_shares(statement)),
-        "custody": CUSTODY_NAMES.get(
-            statement.claim.custody_model, Label(fr=statement.claim.custody_model, en=statement.claim.custody_model)
-        ),
+        "custody": CUSTODY_NAMES.get(custody, Label(fr=custody, en=custody)),
+        "custody_means": CUSTODY_MEANINGS.get(custody),
         "verdict": WORDS[statement.release.verdict],
+        "released": statement.release.verdict in RELEASED,
         "origin_names": ORIGIN_NAMES,
         "runs": list(_runs(parts, proof, statement, language, where)),
         "material": lambda material: lots.material_name(parts.plant, material),
-        "names": names,
+        "used_kg": used_kg(statement),
     }
+
+
+def used_kg(statement: Statement) -> dict[str, Decimal]:
+    """Lot → what the runs behind the certified lot took of it (kg, as weighed): less than was received, often."""
+    taken: dict[str, Decimal] = {}
+    for run in statement.runs:
+        for portion in run.inputs:
+            taken[portion.lot] = taken.get(portion.lot, Decimal(0)) + Decimal(portion.mass_kg)
+    return taken
 
 
 def _shares(statement: Statement) -> Iterator[Share]:
@@ -153,11 +185,36 @@ def _charts(run: StatedRun, curves: Sequence[Series], language: Language, where:
         if each is not None:
             figure = _figure(f"c-{run.id}-{index}".replace(".", "-"), run, each, language)
             svg = process_chart(series, figure, language=language, where=where)
-            yield Chart(title=figure.title, limited=_limited(each), svg=Markup(svg))  # noqa: S704  # every text in it was escaped
+            yield Chart(
+                title=figure.title,
+                stated=stated_in_words(each, language) if _limited(each) else "",
+                limited=_limited(each),
+                svg=Markup(svg),  # noqa: S704  # every text in it was escaped
+            )
 
 
 def _limited(stated: StatedStatistics | None) -> bool:
     return stated is not None and (stated.low is not None or stated.high is not None)
+
+
+def stated_in_words(stated: StatedStatistics, language: Language) -> str:
+    """`moyenne 195,00 ± 0,21 °C · hors limites 0,0 min · mesures reçues 100,0 %`."""
+    scale, sign = display(stated.unit, language)
+    unit = f"\N{NO-BREAK SPACE}{sign}" if sign else ""
+    words = _EN if language == "en" else _FR
+    if stated.mean is None or stated.u95 is None:
+        return words["none"]
+    mean, u95 = (Decimal(value) * Decimal(str(scale)) for value in (stated.mean, stated.u95))
+    places = places_for(u95, places_max=PLACES_MAX)
+    # Rounded down: what is not whole is never called 100 %.
+    complete = Decimal(stated.completeness).quantize(Decimal("0.001"), rounding=ROUND_FLOOR)
+    return " · ".join(
+        (
+            f"{words['mean']} {number(mean, language, places)} ± {number(u95, language, places)}{unit}",
+            f"{words['outside']} {number(stated.minutes_outside, language, 1)}\N{NO-BREAK SPACE}min",
+            f"{words['complete']} {percent(complete, language, 1)}",
+        )
+    )
 
 
 def _figure(figure_id: str, run: StatedRun, stated: StatedStatistics, language: Language) -> Figure:
@@ -176,21 +233,33 @@ def _figure(figure_id: str, run: StatedRun, stated: StatedStatistics, language: 
     )
 
 
-def absent_page(parts: Parts, lot_id: str, language: Language) -> HTMLResponse:
-    """A lot without a certificate: why, in words a buyer understands, and what to do."""
+def absent_page(parts: Parts, lot_id: str, language: Language, *, asked: CertificateId | None = None) -> HTMLResponse:
+    """A lot without a certificate: why, in words a buyer understands, and what to do.
+
+    `asked`: the certificate that was asked for by its own number, when the lot has others.
+    """
     chain = parts.ledger.chain()
     reasons = parts.shelf.refusal(lot_id)
     try:
         found: Lot | Run | None = lots.entry(chain, lot_id)
     except NotFound:
         found = None
-    case = "refused" if reasons is not None else _case(parts, chain, found)
+    meant = CertificateId.typed(lot_id)
+    newest = parts.shelf.latest(lot_id) if asked is not None else None
+    if newest is not None:
+        case = "revision"
+    elif reasons is not None:
+        case = "refused"
+    else:
+        case = _case(parts, chain, found)
     return render(
         "absent.html",
         language=language,
         status=409 if case == "refused" else 404,
         headers={"Cache-Control": "no-cache", "Vary": "Accept"},
-        lot=lot_id,
+        lot=str(asked) if asked is not None else lot_id,
+        newest=str(newest) if newest is not None else None,
+        meant=str(meant) if meant is not None and newest is None and parts.shelf.has(meant) else None,
         case=case,
         reasons=reasons or (),
         issuer=parts.plant.issuer,

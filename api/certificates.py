@@ -1,5 +1,7 @@
 """Certificates: the file's exact bytes for programs, a page for buyers, the sealed readings for who recomputes."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -71,13 +73,27 @@ def _absence(parts: Parts, lot_id: str) -> Exception:
 
 
 @router.get("/certificates", include_in_schema=False)
-def find_certificate(lot: Annotated[str, Query(max_length=80)], lang: Lang = None) -> Response:
-    """The form of the home page: a number typed from a bag. Spaces around it are forgiven."""
+def find_certificate(parts: PartsOf, lot: Annotated[str, Query(max_length=80)], lang: Lang = None) -> Response:
+    """The form of the home page: a number typed from a bag, or the certificate's own. Spaces and case are forgiven."""
     wanted = lot.strip()
     if not ID_PATTERN.fullmatch(wanted):
         raise NotFound(f"no lot {wanted!r}; expected letters, digits, dots or hyphens, as printed on the bag")
     suffix = "?lang=en" if language_of(lang) == "en" else ""
-    return RedirectResponse(f"/batches/{wanted}/certificate{suffix}", status_code=303)
+    known = [lots.id_of(found) for _, found in lots.entries(parts.ledger.chain())]
+    certificate = CertificateId.typed(wanted)
+    if wanted not in known and certificate is not None:
+        certificate = replace(certificate, lot=_as_written(certificate.lot, known) or certificate.lot)
+        if parts.shelf.has(certificate):
+            return RedirectResponse(f"/certificates/{certificate}{suffix}", status_code=303)
+    return RedirectResponse(f"/batches/{_as_written(wanted, known) or wanted}/certificate{suffix}", status_code=303)
+
+
+def _as_written(typed: str, known: Sequence[str]) -> str | None:
+    """The lot's number as it is written: the same, else the only one that differs in nothing but case."""
+    if typed in known:
+        return typed
+    alike = [lot for lot in known if lot.casefold() == typed.casefold()]
+    return alike[0] if len(alike) == 1 else None
 
 
 @router.get("/certificates/{certificate_id}.json", include_in_schema=False)
@@ -159,6 +175,8 @@ def _certificate(
         return _bytes(
             request, parts.shelf.certificate(certificate_id), cache, location=f"/certificates/{certificate_id}"
         )
+    if not parts.shelf.has(certificate_id):
+        return absent_page(parts, certificate_id.lot, language_of(lang), asked=certificate_id)
     page = certificate_page(parts, certificate_id, language_of(lang))
     etag = strong_etag(bytes(page.body))
     page.headers.update({"ETag": etag, "Cache-Control": REVALIDATE, "Vary": "Accept"})

@@ -18,13 +18,16 @@ from filiere.clock import NS_PER_S, from_ns
 from filiere.plant import Limits
 from filiere.readings import Series
 
-WIDTH, HEIGHT = 360, 168
-LEFT, RIGHT, TOP, BOTTOM = 44, 6, 10, 22
+WIDTH, HEIGHT = 360, 190
+LEFT, RIGHT, TOP, BOTTOM = 52, 6, 10, 26
+"""Room for text of 14 units: some 12 px on a phone of 360."""
 POINTS = 360
 """Drawn readings a curve: two for each bucket of 1.7 px."""
 Y_TICKS, X_TICKS_MAX = 4, 5
 MARGIN = 0.06
 """Free space above and below, fraction of the height."""
+SPAN_MIN = 1e-12
+"""What differs by less is drawn as one value: no sensor tells it, and its logarithm may not exist."""
 GAP_BUCKETS = 4
 """The curve is broken where nothing was read for this many buckets."""
 _TICK_STEPS_S = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
@@ -89,7 +92,7 @@ def nice_ticks(low: float, high: float, count: int) -> list[float]:
     """Round values (1, 2 or 5 times a power of ten apart) that cover [low, high] with about `count` steps."""
     if not (math.isfinite(low) and math.isfinite(high)) or low > high:
         raise ValueError(f"got a span from {low} to {high}; expected finite numbers in order")
-    if high - low <= max(abs(low), abs(high)) * 1e-9:
+    if high - low <= max(max(abs(low), abs(high)) * 1e-9, SPAN_MIN):
         half = max(abs(high) * 0.05, 0.5)
         low, high = low - half, high + half
     rough = (high - low) / count
@@ -121,7 +124,7 @@ def _grid(frame: _Frame, ticks: list[float], language: Language) -> Iterator[str
         y = frame.y(tick)
         yield f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}"/>'
         label = escape(number(tick + 0.0, language, places))
-        yield f'<text class="tick y" x="{LEFT - 5}" y="{y + 4:.1f}">{label}</text>'
+        yield f'<text class="tick y" x="{LEFT - 5}" y="{y + 5:.1f}">{label}</text>'
 
 
 def _time_axis(frame: _Frame, where: tzinfo) -> Iterator[str]:
@@ -136,7 +139,7 @@ def _time_axis(frame: _Frame, where: tzinfo) -> Iterator[str]:
     while tick <= frame.stop_ns:
         x = frame.x(tick)
         yield f'<line class="grid" x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{HEIGHT - BOTTOM}"/>'
-        if LEFT + 12 <= x <= WIDTH - RIGHT - 12:
+        if LEFT + 12 <= x <= WIDTH - RIGHT - 18:
             label = from_ns(tick).astimezone(where).strftime("%H:%M")
             yield f'<text class="tick x" x="{x:.1f}" y="{HEIGHT - 6}">{label}</text>'
         tick += step * NS_PER_S
@@ -150,7 +153,7 @@ def _limits(frame: _Frame, figure: Figure, language: Language) -> Iterator[str]:
         top, size = min(y, edge), abs(y - edge)
         yield f'<rect class="beyond" x="{LEFT}" y="{top:.1f}" width="{WIDTH - LEFT - RIGHT}" height="{size:.1f}"/>'
         yield f'<line class="limit" x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}"/>'
-        text_y = y + 11 if name == "max" else y - 4
+        text_y = y + 14 if name == "max" else y - 4
         text = escape(f"{name} {number(limit, language, _shortest(limit))} {figure.unit}".rstrip())
         yield f'<text class="limit-label" x="{WIDTH - RIGHT - 2}" y="{text_y:.1f}">{text}</text>'
 

@@ -12,13 +12,16 @@ from filiere.errors import NotFound
 from filiere.events import ID_PATTERN
 from filiere.plant import Label
 from filiere.settings import Settings
-from processing.certificate import CERTIFICATE_BYTES_MAX, certificate_id
+from processing.certificate import CERTIFICATE_BYTES_MAX
 from processing.issue import archive_path, certificate_path, refusal_path
+from processing.statement import certificate_id
 
 REFUSAL_BYTES_MAX = 256 * 1024
 REASONS_MAX = 50
 REVISIONS_MAX = 1000
 CERTIFICATE_PATTERN = re.compile(rf"(?P<lot>{ID_PATTERN.pattern})-r(?P<revision>[1-9][0-9]{{0,3}})")
+
+_CAPITAL_R = re.compile(r"-R(?=[0-9]+$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,12 @@ class CertificateId:
 
     def __str__(self) -> str:
         return certificate_id(self.lot, self.revision)
+
+    @classmethod
+    def typed(cls, text: str) -> "CertificateId | None":
+        """What a person may mean by a number that ends in `-r1` or, as telephones write it, `-R1`."""
+        match = CERTIFICATE_PATTERN.fullmatch(_CAPITAL_R.sub("-r", text))
+        return None if match is None else cls(lot=match["lot"], revision=int(match["revision"]))
 
     @classmethod
     def parse(cls, text: str) -> "CertificateId":
@@ -66,6 +75,10 @@ class Shelf:
                 break
             found = candidate
         return found
+
+    def has(self, wanted: CertificateId) -> bool:
+        """Its file lies here, whatever is in it."""
+        return self._path(wanted).is_file()
 
     def certificate(self, wanted: CertificateId) -> bytes:
         """The exact bytes of a certificate. Raises NotFound."""
