@@ -15,17 +15,19 @@ from starlette.responses import HTMLResponse
 
 from api import lines, lots
 from api.downsample import envelope
-from api.models import CertificateState, Lines, Text
+from api.health import SILENT_S_MAX
+from api.models import CertificateState, Lines, LineState, Text
 from api.pages import Language, display, language_of, places_of, render
 from api.parts import Parts, PartsOf
 from api.problems import Busy, responses
 from api.shelf import CertificateId
-from collector.audit import recorder_state
+from collector.audit import RecorderState, recorder_state
+from collector.record_book import RecordBook
 from filiere.chain import Chain
 from filiere.clock import NS_PER_S, to_text
 from filiere.errors import FiliereError
 from filiere.message_log import MessageLog
-from filiere.plant import Line, Signal, Step
+from filiere.plant import Label, Line, Plant, Signal, Step
 
 CLIENTS_MAX = 50
 PICTURE_EVERY_S = 1.0
@@ -37,6 +39,11 @@ BUCKETS = 150
 CHARTS_MAX = 5
 """Charts a line."""
 FINISHED_MAX = 6
+MUTE_S_MIN, MUTE_PERIODS = 30.0, 10
+"""A line is mute when, on the wall clock, none of its readings has come for so long, and for so many of its shortest
+sampling period. The age of a reading cannot tell: it is event time against event time, and stands still too."""
+REFUSED_TOLD_S = 1800.0
+"""A refused message is told across the wall for so long; the count stays."""
 NS_PER_MS = 1_000_000
 
 router = APIRouter(tags=["live"])
@@ -100,8 +107,7 @@ class Board:
         self._picture = _Cached(every_s=PICTURE_EVERY_S * 0.9)
         self._charts = _Cached(every_s=CHARTS_EVERY_S * 0.9)
         self._summaries: dict[str, dict[str, Any]] = {}
-        self._newest: str | None = None
-        self._newest_since = time.monotonic()
+        self._moved: dict[str, tuple[str | None, float]] = {}
         self.watching = 0
         self.closing = asyncio.Event()
 
@@ -133,29 +139,58 @@ class Board:
             found = self._lines(chain)
         except FiliereError as error:
             return document | {"problem": self._parts.outward(error), "newest": None, "lines": [], "finished": []}
-        if found.newest != self._newest:
-            self._newest, self._newest_since = found.newest, time.monotonic()
+        heard_s = document["heard_s"]
         return document | {
             "newest": found.newest,
-            "still_s": round(time.monotonic() - self._newest_since, 1),
-            "lines": [line.model_dump(mode="json") for line in found.lines],
+            "lines": [line.model_dump(mode="json") | self._stillness(line, heard_s) for line in found.lines],
             "finished": list(self._finished(chain)),
         }
 
+    def _stillness(self, line: LineState, heard_s: float | None) -> dict[str, Any]:
+        """How long, on the wall clock, no reading of a line has come, s, and whether that is too long.
+
+        At least since this board saw the last one come; at least since any message came, seen or not.
+        """
+        now_s = time.monotonic()
+        known, since_s = self._moved.get(line.line, (None, now_s))
+        if known != line.newest:
+            since_s = now_s
+        self._moved[line.line] = (line.newest, since_s)
+        still_s = max(now_s - since_s, heard_s or 0.0)
+        period_s = min(signal.period_s for signal in self._parts.plant.line(line.line).signals)
+        mute = line.newest is not None and still_s > max(MUTE_S_MIN, MUTE_PERIODS * period_s)
+        return {"still_s": round(still_s, 1), "mute": mute}
+
     def _recorder(self) -> dict[str, Any]:
-        """Messages behind, and refused; None where the recorder has not written yet."""
-        settings = self._parts.settings
+        """What is behind and refused, since when no message came, and whether the recorder works; None = unknown."""
+        settings, now_ns = self._parts.settings, self._parts.clock()
         try:
             state = recorder_state(settings.recorder_path)
             with MessageLog.open_reader(settings.log_path) as log:
                 head = log.head()
+                last = log.read(head - 1, 1) if head else []
+            refused = self._refused(now_ns) if state.quarantined else None
         except (FiliereError, OSError) as error:
             absent = {"state": "absent", "detail": self._parts.outward(error)}
-            return {"lag": None, "quarantined": None, "recorder": absent}
+            return {"lag": None, "quarantined": None, "refused": None, "heard_s": None, "recorder": absent}
+        heard_s = max(0.0, (now_ns - last[0].record_time_ns) / NS_PER_S) if last else None
         return {
             "lag": max(0, head - state.bookmark),
             "quarantined": state.quarantined,
-            "recorder": {"state": "waiting", "detail": state.store_problem} if state.store_problem else None,
+            "refused": refused,
+            "heard_s": heard_s,
+            "recorder": _trouble(state, silent_s=(now_ns - state.updated_ns) / NS_PER_S),
+        }
+
+    def _refused(self, now_ns: int) -> dict[str, Any] | None:
+        """The last refused message, while it is news: when, and where it came from."""
+        with RecordBook.open_reader(self._parts.settings.recorder_path) as book:
+            newest = next(iter(book.quarantine(limit=1)), None)
+        if newest is None or now_ns - newest.record_time_ns > REFUSED_TOLD_S * NS_PER_S:
+            return None
+        return {
+            "time": to_text(newest.record_time_ns),
+            "where": Text.of(_label_of(self._parts.plant, newest.device)).model_dump(),
         }
 
     def _finished(self, chain: Chain) -> Iterator[dict[str, Any]]:
@@ -227,12 +262,30 @@ class Board:
         }
 
 
+def _trouble(state: RecorderState, *, silent_s: float) -> dict[str, str] | None:
+    """What keeps the recorder from working; None = nothing."""
+    if silent_s > SILENT_S_MAX:
+        return {"state": "silent", "detail": ""}
+    return {"state": "waiting", "detail": state.store_problem} if state.store_problem else None
+
+
+def _label_of(plant: Plant, device: str) -> Label:
+    """`caux/textile/t1/extruder` → its line and its machine, as people say; a device that is not ours → as it is."""
+    for line in plant.lines:
+        if device.startswith(f"{line.path}/"):
+            machine = device.removeprefix(f"{line.path}/")
+            unit = next((unit.label for unit in line.units if unit.id == machine), Label(fr=machine, en=machine))
+            return Label(fr=f"{line.label.fr}, {unit.fr}", en=f"{line.label.en}, {unit.en}")
+    return Label(fr=device or "origine inconnue", en=device or "unknown origin")
+
+
 def _summary_of(body: bytes) -> dict[str, Any]:
     try:
         statement = json.loads(body)["statement"]
         return {
             "recycled_content": str(statement["claim"]["recycled_content"]),
             "u95": str(statement["claim"]["u95"]),
+            "bio_based": str(statement["claim"]["bio_based"]),
             "verdict": str(statement["release"]["verdict"]),
         }
     except (ValueError, KeyError, TypeError, RecursionError):

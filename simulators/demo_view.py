@@ -14,13 +14,14 @@ from collector.audit import DeviceAccount
 from filiere.settings import Settings
 from simulators.observation import Finished, View
 from simulators.services import Found
+from simulators.simulate import thousands
 
 PARTS = ("Courtier MQTT", "Base des mesures", "Écrans", "Registre des événements")
 PLAIN_S = 5.0
 """Between two plain lines where there is no terminal to rewrite."""
 WIDTH_ELSEWHERE = 200
 """Columns where there is no terminal that says how many."""
-STATE_STYLES = {"en marche": "bold green", "à l'arrêt": "yellow", "en attente": "dim"}
+STATE_STYLES = {"en production": "bold green", "à l'arrêt": "yellow", "en attente": "dim"}
 
 
 class Screen:
@@ -79,9 +80,9 @@ class Screen:
             return
         self._plain_at = time.monotonic()
         for line in view.lines:
-            parts = (line.label, line.time, line.state, line.run, line.lot, *line.values)
+            parts = (line.label, line.state, line.run, line.lot, *(value.text for value in line.values))
             self.say(" · ".join(part for part in parts if part))
-        self.say(_counts(view, simulating=simulating))
+        self.say(f"{view.time} · {_counts(view, simulating=simulating)}")
 
     def proof(self, accounts: Sequence[DeviceAccount], proofs: Sequence[dict[str, Any]], *, ok: bool) -> None:
         """The audit and the certificates."""
@@ -93,7 +94,7 @@ class Screen:
         for account in accounts:
             numbers = (account.published, account.stored, account.quarantined, account.waiting, account.duplicates)
             verdict = "juste" if account.closes else "NE TOMBE PAS JUSTE"
-            table.add_row(account.device, *(f"{number:_}".replace("_", " ") for number in numbers), verdict)
+            table.add_row(account.device, *(thousands(number) for number in numbers), verdict)
         self._console.print(table)
         for proof in proofs:
             word = "AUTHENTIQUE" if proof["authentic"] else "NON AUTHENTIQUE"
@@ -104,23 +105,27 @@ class Screen:
 
 
 def _live_table(view: View, *, simulating: bool) -> Group:
-    table = Table(expand=False)
-    for column in ("ligne", "état", "opération", "lot", "heure simulée (UTC)", "dernières valeurs"):
+    title = f"Heure simulée : {view.time}" if view.time else "Les premières mesures arrivent…"
+    table = Table(title=title, title_justify="left", expand=False)
+    for column in ("ligne", "opération et lot", "dernières valeurs"):
         table.add_column(column)
     for line in view.lines:
         state = Text(line.state, style=STATE_STYLES.get(line.state, ""))
-        table.add_row(line.label, state, line.run, line.lot, line.time, "\n".join(line.values))
+        values = [Text(value.text, style="bold red" if value.beyond else "") for value in line.values]
+        table.add_row(Group(line.label, state), Group(line.run, line.lot), Group(*values), end_section=True)
     counts = Text(_counts(view, simulating=simulating), style="red" if view.problem else "")
     return Group(table, counts)
 
 
 def _counts(view: View, *, simulating: bool) -> str:
     text = (
-        f"{view.messages_per_s:.0f} messages/s · {view.messages} reçus · {view.log_lag} à enregistrer"
-        f" · {view.quarantined} en quarantaine"
+        f"{view.messages_per_s:.0f} messages/s · {thousands(view.messages)} reçus"
+        f" · {thousands(view.log_lag)} à enregistrer"
     )
     if not simulating:
         text += " · lignes arrêtées"
+    if view.quarantined:
+        text += f" · {thousands(view.quarantined)} refusés : `filiere quarantine` dit pourquoi"
     if view.problem:
-        text += f" · {view.problem}"
+        text += f"\n✗ {view.problem}"
     return text

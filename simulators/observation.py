@@ -1,19 +1,22 @@
 """What the demo sees: the state of the lines, of the recorder and of the certificates, read as anyone could read it."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from collector.audit import RecorderState, recorder_state
 from filiere.chain import Chain, Run
-from filiere.clock import to_text
+from filiere.clock import NS_PER_S, from_ns
 from filiere.errors import FiliereError, NotAuthentic, NotFound
 from filiere.ledger import Ledger
 from filiere.message_log import MessageLog
-from filiere.plant import Line, Plant, Signal
+from filiere.plant import Limits, Line, Plant, Signal, limits_of
+from filiere.readings import Latest
 from filiere.readings_store import ReadingsStore, open_store
 from filiere.settings import Settings
 from processing.certificate import read_certificate
@@ -22,6 +25,13 @@ from processing.release import WORDS
 
 RATE_POINTS = 8
 SHOWN_SIGNALS = 4
+STARTING_MESSAGES = 200
+"""A recorder that has not begun by then has failed; it begins within some seconds."""
+SILENT_S_MAX = 30.0
+"""The recorder says every ten seconds or so that it lives."""
+FRACTION = "1"
+UNITS = {FRACTION: "%", "Cel": "°C", "/min": "tr/min"}
+"""UCUM code → what people write, where they differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,22 +42,31 @@ class LineView:
     state: str
     run: str
     lot: str
-    time: str
-    """Virtual time of its last reading."""
-    values: tuple[str, ...]
+    values: tuple["Shown", ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A reading as people read it."""
+
+    text: str
+    """`Humidité 0,06 %`; beyond a limit with which one: `▲ Humidité 1,20 % (max. 1 %)`."""
+    beyond: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """The whole demo now."""
 
+    time: str
+    """Virtual time of the last reading, on the clocks of the site; empty = none yet."""
     lines: tuple[LineView, ...]
     messages: int
     messages_per_s: float
     log_lag: int
     quarantined: int
     problem: str
-    """What is wrong, in words; empty = nothing."""
+    """What is wrong, in words, and what to do; empty = nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +78,7 @@ class Finished:
     mass_kg: str
     recycled: Decimal | None
     u95: Decimal | None
+    bio_based: Decimal = Decimal(0)
     verdict: str
     """In French."""
     address: str
@@ -70,7 +90,7 @@ class Finished:
         """One line for people."""
         if self.recycled is None or self.u95 is None:
             return f"{self.lot} · pas de certificat : {' ; '.join(self.reasons)}"
-        content = f"{_percent(self.recycled)} ± {_percent(self.u95)} % recyclé"
+        content = _content(self.recycled, self.u95, self.bio_based)
         return f"{self.lot} · {_french(self.mass_kg)} kg · {content} · {self.verdict} · {self.address}"
 
 
@@ -120,16 +140,16 @@ class Observer:
         head, recorder = self.log_head(), self.recorder()
         self._rates.append((time.monotonic(), head))
         (then_s, then), (now_s, now) = self._rates[0], self._rates[-1]
-        problem = ""
+        problem, newest_ns = _problem(recorder, head), 0
         lines: tuple[LineView, ...] = ()
         try:
             chain = self.chain()
             lines = tuple(self._line(line, chain) for line in self.plant.lines)
+            newest_ns = max((reading.time_ns for line in self.plant.lines for reading in self._latest(line)), default=0)
         except FiliereError as error:
-            problem = str(error)
-        if recorder is not None and recorder.store_problem:
-            problem = recorder.store_problem
+            problem = f"les données ne se lisent pas : {error}"
         return View(
+            time=_moment(newest_ns, self.plant.timezone) if newest_ns else "",
             lines=lines,
             messages=head,
             messages_per_s=(now - then) / (now_s - then_s) if now_s > then_s else 0.0,
@@ -140,18 +160,26 @@ class Observer:
 
     def _line(self, line: Line, chain: Chain) -> LineView:
         run = chain.open_run(line.path)
-        self._store = self._store or open_store(self.settings)
-        latest = {reading.key: reading for reading in self._store.latest(line.path)}
-        newest_ns = max((reading.time_ns for reading in latest.values()), default=0)
-        shown = [signal for signal in _shown(line, run) if signal.key in latest]
+        latest = {reading.key: reading for reading in self._latest(line)}
+        recipe = next((each for each in line.step(run.step).recipes if each.id == run.recipe), None) if run else None
+        judged = {signal.key for signal in line.signals_of(line.step(run.step))} if run is not None else set()
         return LineView(
             label=line.label.fr,
-            state="en marche" if run is not None else ("à l'arrêt" if latest else "en attente"),
+            state="en production" if run is not None else ("à l'arrêt" if latest else "en attente"),
             run=line.step(run.step).label.fr if run is not None else "",
             lot=run.lot if run is not None else "",
-            time=to_text(newest_ns)[:19].replace("T", " ") if newest_ns else "",
-            values=tuple(_reading(signal, latest[signal.key].value) for signal in shown),
+            values=tuple(
+                _reading(
+                    signal, latest[signal.key].value, limits_of(signal, recipe) if signal.key in judged else Limits()
+                )
+                for signal in _shown(line, run)
+                if signal.key in latest
+            ),
         )
+
+    def _latest(self, line: Line) -> tuple[Latest, ...]:
+        self._store = self._store or open_store(self.settings)
+        return self._store.latest(line.path)
 
     def finished(self) -> Iterator[Finished]:
         """Lots that were finished since the last call."""
@@ -186,6 +214,7 @@ class Observer:
             mass_kg=statement.lot.mass_kg,
             recycled=Decimal(statement.claim.recycled_content),
             u95=Decimal(statement.claim.u95),
+            bio_based=Decimal(statement.claim.bio_based),
             verdict=WORDS[statement.release.verdict].fr,
             address=f"{self.settings.public_base_url}/certificates/{path.stem}",
         )
@@ -210,10 +239,41 @@ def _shown(line: Line, run: Run | None) -> tuple[Signal, ...]:
     return tuple(chosen.values())[:SHOWN_SIGNALS]
 
 
-def _reading(signal: Signal, value: float) -> str:
-    unit = {"1": "", "Cel": " °C", "/min": " tr/min"}.get(signal.unit, f" {signal.unit}")
-    places = 4 if signal.resolution < 0.001 else 3 if signal.resolution < 0.01 else 1
-    return f"{signal.label.fr} {_french(f'{value:.{places}f}')}{unit}"
+def _problem(recorder: RecorderState | None, head: int) -> str:
+    """What keeps the recorder from working, and what to do; empty = nothing."""
+    if recorder is None:
+        return "l'enregistreur n'a pas démarré : voir logs/collect.log" if head > STARTING_MESSAGES else ""
+    if recorder.store_problem:
+        return f"l'enregistreur attend la base des mesures, rien n'est perdu : {recorder.store_problem}"
+    silent_s = (time.time_ns() - recorder.updated_ns) / NS_PER_S
+    if silent_s > SILENT_S_MAX:
+        return f"l'enregistreur ne répond plus depuis {silent_s:.0f} s : voir logs/collect.log"
+    return ""
+
+
+def _reading(signal: Signal, value: float, limits: Limits) -> Shown:
+    """A value in the unit that people read, with the limit that it is beyond."""
+    scale = 100.0 if signal.unit == FRACTION else 1.0
+    sign = UNITS.get(signal.unit, signal.unit)
+    places = max(0, -math.floor(math.log10(signal.resolution * scale)))
+    text = f"{signal.label.fr} {_french(f'{value * scale:.{places}f}')} {sign}"
+    if limits.high is not None and value > limits.high:
+        return Shown(text=f"▲ {text} (max. {_french(f'{limits.high * scale:g}')} {sign})", beyond=True)
+    if limits.low is not None and value < limits.low:
+        return Shown(text=f"▼ {text} (min. {_french(f'{limits.low * scale:g}')} {sign})", beyond=True)
+    return Shown(text=text)
+
+
+def _moment(time_ns: int, timezone: str) -> str:
+    """`17/11/2026 12:07:46`, on the clocks of the site."""
+    return from_ns(time_ns).astimezone(ZoneInfo(timezone)).strftime("%d/%m/%Y %H:%M:%S")
+
+
+def _content(recycled: Decimal, u95: Decimal, bio_based: Decimal) -> str:
+    """What a buyer asks for: recycled content; of a material with none, what grew."""
+    if not recycled and bio_based:
+        return f"biosourcé {_french(f'{bio_based * 100:.1f}')} %"
+    return f"recyclé {_percent(recycled)}" + (f" ± {_percent(u95)} %" if u95 else " %")
 
 
 def _percent(fraction: Decimal) -> str:

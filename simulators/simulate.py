@@ -158,8 +158,8 @@ class _ProgressLine:
             return
         self._last_s = now_s
         text = (
-            f"temps simulé {to_text(progress.virtual_ns)[:19]}Z · {progress.rate:,.0f}× ·"
-            f" {progress.messages_per_s:,.0f} messages/s · {progress.published:,} publiés"
+            f"temps simulé {to_text(progress.virtual_ns)[:19]}Z · {progress.rate:.0f}× ·"
+            f" {progress.messages_per_s:.0f} messages/s · {thousands(progress.published)} publiés"
         )
         if progress.waiting:
             text += " · attend le courtier ou un abonné"
@@ -167,8 +167,13 @@ class _ProgressLine:
         self._stream.flush()
 
     def end(self, published: int, took_s: float, *, flushed: bool) -> None:
-        text = f"{published:,} messages publiés et confirmés en {took_s:.1f} s"
+        text = f"{thousands(published)} messages publiés et confirmés en {took_s:.1f} s"
         if not flushed:
             text += " ; le courtier n'a pas confirmé les derniers : ils repartiront au prochain démarrage"
         self._stream.write(f"\r\x1b[2K{text}\n" if self._terminal else f"{text}\n")
         self._stream.flush()
+
+
+def thousands(count: int) -> str:
+    """`12345` → `12 345`, with the narrow space of French."""
+    return f"{count:_}".replace("_", "\N{NARROW NO-BREAK SPACE}")

@@ -4,7 +4,8 @@
 (() => {
   const SILENT_AFTER_MS = 10000; // no event for so long: say that the connection is lost
   const REOPEN_AFTER_MS = 5000; // the browser gave up (an answer that was no stream): try again
-  const STILL_AFTER_S = 30; // no new reading for so long, wall clock: say so
+  const TROUBLES_MAX = 2; // told in full on a line; the rest is counted, and its tiles are red
+  const STEPS_SHOWN_MIN = 20; // a chart is at least so many steps of its signal high: the last digit is no mountain
 
   const main = document.getElementById("main");
   const words = JSON.parse(main.dataset.words);
@@ -13,9 +14,11 @@
   const locale = english ? "en-GB" : "fr-FR";
   const STATUS = {
     ok: "✓ normal", low: t("▼ trop bas", "▼ too low"), high: t("▲ trop haut", "▲ too high"),
-    suspect: t("? douteux", "? suspect"), stale: t("… muet", "… silent"), idle: t("hors étape", "other step"), stopped: t("à l’arrêt", "idle"),
-    none: t("sans mesure", "no reading"), plain: t("mesuré", "measured"),
+    suspect: t("? douteux", "? suspect"), stale: t("… muet", "… silent"), idle: t("autre étape", "other step"), stopped: t("à l’arrêt", "idle"),
+    none: t("pas de mesure", "no reading"), plain: t("sans limite", "no limit"),
   };
+  const TROUBLE_ORDER = ["high", "low", "stale", "suspect"];
+  const SIGN = { pass: "✓", conditional_pass: "!", conditional_fail: "✗", fail: "✗", hold: "✗" };
   const VERDICT = {
     pass: t("conforme", "pass"), conditional_pass: t("conforme sous réserve", "conditional pass"),
     conditional_fail: t("non conforme sous réserve", "conditional fail"), fail: t("non conforme", "fail"), hold: t("bloqué", "hold"),
@@ -30,13 +33,14 @@
     value.toLocaleString(locale, { minimumFractionDigits: places, maximumFractionDigits: places });
   const shortest = (value) => value.toLocaleString(locale, { maximumFractionDigits: 4 });
   const set = (element, text) => { if (element.textContent !== text) element.textContent = text; };
+  const unit = (sign) => (sign ? `\u00a0${sign}` : "");
   const lang = (label) => (english ? label.en : label.fr);
 
   function age(seconds) {
     if (seconds === null || seconds === undefined) return "—";
-    if (seconds < 90) return `${number(seconds, seconds < 10 ? 1 : 0)} s`;
-    if (seconds < 5400) return `${number(seconds / 60, 0)} min`;
-    return `${number(seconds / 3600, 1)} h`;
+    if (seconds < 90) return `${number(seconds, 0)}\u00a0s`;
+    if (seconds < 5400) return `${number(seconds / 60, 0)}\u00a0min`;
+    return seconds < 172800 ? `${number(seconds / 3600, 0)}\u00a0h` : `${number(seconds / 86400, 0)}\u00a0${t("j", "d")}`;
   }
 
   // ---- the picture: states, values, last lots
@@ -44,44 +48,141 @@
   let lines = new Map(); // path → line of the last picture
   let heard = performance.now();
 
+  let last = null; // the last picture
+
   function picture(state) {
-    set(byId("newest"), state.newest ? clock.format(new Date(state.newest)) : t("aucune", "none"));
+    last = state;
+    if (state.newest) set(byId("newest"), clock.format(new Date(state.newest)));
+    else if (!state.problem) set(byId("newest"), t("aucune", "none"));
     set(byId("lag"), state.lag === null ? "—" : number(state.lag, 0));
     set(byId("quarantined"), state.quarantined === null ? "—" : number(state.quarantined, 0));
-    alertOf(state);
-    lines = new Map(state.lines.map((line) => [line.line, line]));
-    for (const line of state.lines) showLine(line);
-    showFinished(state.finished);
+    byId("quarantined").parentElement.classList.toggle("warned", state.quarantined > 0);
+    if (state.lines.length) lines = new Map(state.lines.map((line) => [line.line, line]));
+    showAlerts();
+    for (const line of state.lines) showLine(line, state.finished);
+    if (!state.problem) showFinished(state.finished);
   }
 
-  function alertOf(state) {
-    const still = state.still_s !== undefined && state.still_s > STILL_AFTER_S && state.newest;
-    const text = state.problem ? `${t("Base de données : ", "Store: ")}${state.problem}`
-      : state.recorder ? recorderText(state.recorder)
-      : still ? t(`Aucune nouvelle mesure depuis ${age(state.still_s)}.`, `No new reading for ${age(state.still_s)}.`) : "";
-    const box = byId("alert");
-    box.hidden = text === "";
-    set(box, text);
+  // ---- what concerns all lines: what is wrong, what it means, what to do
+
+  let lost = null; // when the connection was lost, ms since 1970
+
+  function showAlerts() {
+    const alerts = lost ? [lostAlert()] : last ? alertsOf(last) : [];
+    main.classList.toggle("frozen", alerts.some((alert) => alert.frozen));
+    const box = byId("alerts");
+    const key = JSON.stringify(alerts);
+    if (box.dataset.shown === key) return;
+    box.dataset.shown = key;
+    box.replaceChildren(...alerts.map((alert) => {
+      const item = element("p", alert.warns ? "alert warning" : "alert");
+      item.append(element("strong", "", alert.what), element("span", "", alert.todo));
+      if (alert.detail) item.append(element("span", "note mono", alert.detail));
+      return item;
+    }));
   }
 
-  function recorderText(recorder) {
-    if (recorder.state === "absent") return t("L’enregistreur ne tourne pas : ce qui est montré n’avance pas.", "The recorder is not running: what is shown does not move on.");
-    return `${t("L’enregistreur attend la base de données ; rien n’est perdu.", "The recorder waits for the store; nothing is lost.")} ${recorder.detail}`;
+  function lostAlert() {
+    const since = hour.format(new Date(lost));
+    return { frozen: true,
+      what: t(`✗ Écran coupé du serveur depuis ${since}.`, `✗ Screen cut off from the server since ${since}.`),
+      todo: t("Les valeurs affichées sont anciennes. Vérifier le réseau de l’écran et le serveur ; l’affichage revient tout seul.", "The values shown are old. Check the network of this screen and the server; the picture comes back by itself.") };
   }
 
-  function showLine(line) {
+  function alertsOf(state) {
+    const found = [state.problem ? problemAlert(state.problem) : null, state.recorder ? recorderAlert(state.recorder) : null];
+    const still = Math.min(...state.lines.map((line) => line.still_s));
+    if (!found.some(Boolean) && state.lines.length && state.lines.every((line) => line.mute)) {
+      found.push({ frozen: true,
+        what: t(`✗ Plus aucune mesure depuis ${age(still)}.`, `✗ No reading at all for ${age(still)}.`),
+        todo: t("Les valeurs affichées sont anciennes. Vérifier le réseau de l’atelier ; s’il marche, prévenir la maintenance : courtier MQTT arrêté ?", "The values shown are old. Check the network of the workshop; if it works, tell maintenance: has the MQTT broker stopped?") });
+    }
+    if (state.refused) found.push(refusedAlert(state));
+    return found.filter(Boolean);
+  }
+
+  const problemAlert = (detail) => ({ frozen: true, detail,
+    what: t("✗ La base des mesures ne répond pas.", "✗ The database does not answer."),
+    todo: t("Les valeurs affichées sont anciennes. Prévenir la maintenance.", "The values shown are old. Tell maintenance.") });
+
+  function recorderAlert(recorder) {
+    if (recorder.state === "waiting") {
+      return { frozen: true, detail: recorder.detail,
+        what: t("✗ L’enregistrement attend la base des mesures.", "✗ The recorder waits for the database."),
+        todo: t("Rien n’est perdu, mais les valeurs affichées sont anciennes. Prévenir la maintenance.", "Nothing is lost, but the values shown are old. Tell maintenance.") };
+    }
+    return { frozen: true, detail: recorder.detail,
+      what: t("✗ L’enregistrement des mesures est arrêté.", "✗ The recorder has stopped."),
+      todo: t("Les valeurs affichées sont anciennes. Prévenir la maintenance : relancer « filiere collect ».", "The values shown are old. Tell maintenance: start “filiere collect” again.") };
+  }
+
+  function refusedAlert(state) {
+    const count = state.quarantined;
+    const when = hour.format(new Date(state.refused.time));
+    const where = lang(state.refused.where);
+    return { warns: true,
+      what: count === 1 ? t("! 1 message refusé, gardé à part.", "! 1 message refused, set aside.") : t(`! ${number(count, 0)} messages refusés, gardés à part.`, `! ${number(count, 0)} messages refused, set aside.`),
+      todo: t(`${where}, ${when}. La production peut continuer. Prévenir la maintenance : « filiere quarantine » dit pourquoi.`, `${where}, ${when}. Production may go on. Tell maintenance: “filiere quarantine” says why.`) };
+  }
+
+  // ---- a line
+
+  function showLine(line, finishedLots) {
     const section = document.querySelector(`[data-line="${CSS.escape(line.line)}"]`);
     if (!section) return;
     const part = (name) => section.querySelector(`[data-part="${name}"]`);
     const running = line.state === "running";
     set(part("state"), running ? t("▶ en production", "▶ running") : t("■ à l’arrêt", "■ idle"));
     part("state").classList.toggle("running", running);
-    set(part("age"), line.age_s === null ? t("aucune mesure", "no reading") : `${t("retard des données :", "data age:")} ${age(line.age_s)}`);
-    set(part("batch"), line.run ? line.run.batch : "—");
-    set(part("step"), line.run ? lang(line.run.step_name) : "—");
-    set(part("recipe"), line.run ? lang(line.run.recipe_name) : "—");
-    set(part("run"), line.run ? line.run.id : "—");
+    set(part("age"), line.newest === null ? t("aucune mesure", "no reading") : line.still_s < 3 ? t("mesures à jour", "readings up to date")
+      : t(`dernière mesure il y a ${age(line.still_s)}`, `last reading ${age(line.still_s)} ago`));
+    part("age").classList.toggle("late", line.mute);
+    const mute = line.mute && !main.classList.contains("frozen"); // what stops all lines is told once, above
+    section.classList.toggle("mute", mute);
+    const before = running ? null : finishedLots.find((lot) => lot.line === line.line);
+    set(part("batch-word"), running ? t("Lot en cours", "Batch under way") : t("Dernier lot fini", "Last finished batch"));
+    set(part("batch"), running ? line.run.batch : before ? before.batch : "—");
+    part("now").classList.toggle("idle", !running);
+    set(part("step"), running ? lang(line.run.step_name) : "—");
+    set(part("recipe"), running ? lang(line.run.recipe_name) : "—");
+    set(part("since"), running ? hour.format(new Date(line.run.start)) : "—");
+    showTroubles(section, part("troubles"), line, { running, mute });
     for (const signal of line.signals) showTile(section, words[line.line][signal.key], signal, running);
+  }
+
+  // What is wrong on the line, the worst first, each with what to do; or that nothing is.
+  function showTroubles(section, list, line, { running, mute }) {
+    const order = (signal) => TROUBLE_ORDER.indexOf(signal.status) - (signal.critical ? TROUBLE_ORDER.length : 0);
+    const wrong = line.signals.filter((signal) => TROUBLE_ORDER.includes(signal.status)).sort((a, b) => order(a) - order(b));
+    const told = mute ? [muteText(line)] : wrong.slice(0, TROUBLES_MAX).map((signal) => troubleText(words[line.line][signal.key], signal));
+    const more = mute ? 0 : wrong.length - told.length;
+    if (more > 0) told.push({ className: "more", what: more === 1 ? t("et 1 autre", "and 1 more") : t(`et ${more} autres`, `and ${more} more`), todo: "" });
+    const beyond = wrong.some((signal) => signal.status === "high" || signal.status === "low");
+    section.classList.toggle("trouble", running && (mute || beyond));
+    if (!told.length && running) told.push({ className: "fine", what: t("✓ Tout est dans les limites", "✓ Everything is within its limits"), todo: "" });
+    const key = JSON.stringify(told);
+    if (list.dataset.shown === key) return;
+    list.dataset.shown = key;
+    list.replaceChildren(...told.map((trouble) => {
+      const item = element("li", trouble.className);
+      item.append(element("strong", "", trouble.what), element("span", "", trouble.todo));
+      return item;
+    }));
+  }
+
+  const muteText = (line) => ({ className: "bad",
+    what: t("… Ligne muette", "… Line silent"),
+    todo: t(`plus de mesure depuis ${age(line.still_s)} : vérifier l’automate et le réseau de la ligne`, `no reading for ${age(line.still_s)}: check the line’s controller and its network`) });
+
+  function troubleText(word, signal) {
+    const shown = (value) => `${shortest(value * word.scale)}${unit(word.unit)}`;
+    const value = `${number(signal.value * word.scale, word.places)}${unit(word.unit)}`;
+    const name = `${word.name} : ${value}`.replace(" : ", t(" : ", ": "));
+    const status = STATUS[signal.status].toUpperCase();
+    if (signal.status === "high") return { className: "bad", what: `${status} · ${name}`, todo: t(`ramener sous ${shown(signal.high)}`, `bring it below ${shown(signal.high)}`) };
+    if (signal.status === "low") return { className: "bad", what: `${status} · ${name}`, todo: t(`ramener au-dessus de ${shown(signal.low)}`, `bring it above ${shown(signal.low)}`) };
+    if (signal.status === "stale") return { className: "warn", what: `${status} · ${word.name}`, todo: t(`plus de mesure depuis ${age(signal.age_s)} : vérifier le capteur et son câble`, `no reading for ${age(signal.age_s)}: check the sensor and its cable`) };
+    return { className: "warn", what: `${status} · ${name}`, todo: t("vérifier le capteur", "check the sensor") };
   }
 
   function showTile(section, word, signal, running) {
@@ -113,18 +214,24 @@
     const item = element("li");
     const link = element("a", "mono", lot.batch);
     link.href = `/batches/${encodeURIComponent(lot.batch)}/certificate${english ? "?lang=en" : ""}`;
-    const content = lot.recycled_content === undefined ? "" : ` · ${t("recyclé", "recycled")} ${percent(lot)}`;
-    const certificate = lot.certificate === "issued" ? `✓ ${VERDICT[lot.verdict] || ""}`
+    const state = lot.certificate === "issued" ? lot.verdict || "" : lot.certificate;
+    const certificate = lot.certificate === "issued" ? `${SIGN[lot.verdict] || ""} ${VERDICT[lot.verdict] || ""}`
       : lot.certificate === "refused" ? t("✗ certificat refusé", "✗ certificate refused") : t("… certificat attendu", "… certificate awaited");
-    item.append(link, element("span", "", lang(lot.name)), element("span", "", `${number(Number(lot.mass_kg), 1)} kg${content}`), element("span", "note", certificate));
+    const content = contentOf(lot);
+    item.append(link, element("span", "", lang(lot.name)), element("span", "", `${number(Number(lot.mass_kg), 1)}\u00a0kg${content && ` · ${content}`}`), element("span", `verdict-word ${state}`, certificate));
     return item;
   }
 
-  const percent = (lot) => {
+  // What a buyer asks for: recycled content; of a material with none, what grew.
+  function contentOf(lot) {
+    if (lot.recycled_content === undefined) return "";
+    const recycled = Number(lot.recycled_content), grown = Number(lot.bio_based);
+    if (recycled === 0 && grown > 0) return `${t("biosourcé", "bio-based")} ${number(grown * 100, 1)}\u00a0%`;
     const u95 = Number(lot.u95) * 100;
     const places = u95 > 0 ? Math.max(0, Math.min(2, 1 - Math.floor(Math.log10(u95)))) : 1;
-    return `${number(Number(lot.recycled_content) * 100, places)} ± ${number(u95, places)} %`;
-  };
+    const spread = u95 > 0 ? ` ± ${number(u95, places)}` : "";
+    return `${t("recyclé", "recycled")} ${number(recycled * 100, places)}${spread}\u00a0%`;
+  }
 
   function element(name, className = "", text = "") {
     const made = document.createElement(name);
@@ -135,6 +242,7 @@
 
   // ---- the charts
 
+  const wall = matchMedia("(min-width: 90rem)");
   const plots = new Map(); // place in the page → {shape, plot}
 
   function charts(drawing) {
@@ -164,7 +272,7 @@
     place.classList.toggle("wide", chart.keys.length > 2);
     set(place.querySelector("h3"), `${chart.keys.length === 1 ? first.name : first.device}${first.unit ? ` (${first.unit})` : ""}`);
     place.querySelector(".keys").replaceChildren(...legend(known, chart, lead, limits));
-    plots.set(place, { shape, plot: plot(place, known, chart, limits, data) });
+    plots.set(place, { shape, plot: plot(place, known, chart, { lead, limits }, data) });
   }
 
   // The last signal of the chart that has limits: its limits are drawn.
@@ -178,8 +286,22 @@
     const entry = (className, text) => { const item = element("li"); item.append(element("i", className), text); return item; };
     const single = chart.keys.length === 1; // the title says which
     const keys = single ? [] : chart.keys.map((key, index) => entry(`key-${index % 6}`, known[key].name));
-    if (limits.length && lead) keys.push(entry("dashed key-limit", single ? t("limites", "limits") : t(`limites : ${known[lead.key].name}`, `limits: ${known[lead.key].name}`)));
+    const word = limits.length > 1 ? t("limites", "limits") : t("limite", "limit");
+    if (limits.length && lead) keys.push(entry(`dashed ${limitKey(chart, lead)}`, single ? word : `${word}${t(" : ", ": ")}${known[lead.key].name}`));
     return keys;
+  }
+
+  // Among several curves, limits have the colour of the one that they hold for: the others may well lie beyond.
+  const limitKey = (chart, lead) => (chart.keys.length === 1 ? "key-limit" : `key-${chart.keys.indexOf(lead.key) % 6}`);
+
+  // From the lowest to the highest, with some room, and never so close that the last digit fills the chart.
+  function rangeOf(least) {
+    return (_plot, low, high) => {
+      if (low === null || high === null) return [0, 1];
+      const short = Math.max(0, least - (high - low)) / 2;
+      const bottom = low >= 0 ? Math.max(0, low - short) : low - short;
+      return uPlot.rangeNum(bottom, Math.max(high + short, bottom + least), 0.1, true);
+    };
   }
 
   function colourOf(className) {
@@ -190,22 +312,22 @@
     return colour;
   }
 
-  function plot(place, known, chart, limits, data) {
+  function plot(place, known, chart, { lead, limits }, data) {
     const canvas = place.querySelector(".canvas");
     const style = getComputedStyle(document.documentElement);
-    const axis = { stroke: style.getPropertyValue("--soft"), grid: { stroke: style.getPropertyValue("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
+    const axis = { stroke: style.getPropertyValue("--soft"), grid: { stroke: style.getPropertyValue("--line"), width: 1 }, ticks: { show: false }, font: `${wall.matches ? 14 : 12}px system-ui, sans-serif` };
     const step = data[0].length > 1 ? data[0][1] - data[0][0] : 0;
     const series = chart.keys.map((key, index) => ({
-      label: known[key].name, stroke: colourOf(`key-${index % 6}`), width: 1.5, points: { show: false },
+      label: known[key].name, stroke: colourOf(`key-${index % 6}`), width: lead && lead.key === key && chart.keys.length > 1 ? 2.5 : 1.5, points: { show: false },
       spanGaps: known[key].period_s > step, // a slow signal leaves buckets empty: that is no gap
     }));
-    const limitSeries = limits.map(() => ({ stroke: colourOf("key-limit"), width: 1.2, dash: [6, 4], points: { show: false } }));
+    const limitSeries = limits.map(() => ({ stroke: colourOf(limitKey(chart, lead)), width: 1.5, dash: [7, 5], points: { show: false } }));
     return new uPlot({
-      width: canvas.clientWidth || 300, height: canvas.clientHeight || 128, padding: [8, 8, 0, 0], legend: { show: false }, cursor: { show: false },
-      scales: { x: { time: true } },
+      width: canvas.clientWidth || 300, height: canvas.clientHeight || 128, padding: [8, 20, 0, 0], legend: { show: false }, cursor: { show: false },
+      scales: { x: { time: true }, y: { range: rangeOf(STEPS_SHOWN_MIN * 10 ** -known[chart.keys[0]].places) } },
       axes: [
-        { ...axis, size: 22, values: (_plot, ticks) => ticks.map((tick) => hour.format(new Date(tick * 1000))) },
-        { ...axis, size: 46, values: (_plot, ticks) => ticks.map((tick) => shortest(tick)) },
+        { ...axis, size: wall.matches ? 26 : 22, values: (_plot, ticks) => ticks.map((tick) => hour.format(new Date(tick * 1000))) },
+        { ...axis, space: 24, size: wall.matches ? 52 : 46, values: (_plot, ticks) => ticks.map((tick) => shortest(tick)) },
       ],
       series: [{}, ...series, ...limitSeries],
     }, data, canvas);
@@ -217,7 +339,7 @@
       if (width > 0 && (width !== shown.plot.width || height !== shown.plot.height)) shown.plot.setSize({ width, height });
     }
   });
-  resized.observe(main);
+  document.querySelectorAll(".plot .canvas").forEach((canvas) => resized.observe(canvas));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     for (const shown of plots.values()) shown.plot.destroy();
     plots.clear();
@@ -227,6 +349,8 @@
 
   function connection(well) {
     set(byId("connection"), well ? t("✓ en direct", "✓ live") : t("✗ perdue, nouvel essai…", "✗ lost, trying again…"));
+    lost = well ? null : lost || Date.now();
+    if (!well) showAlerts(); // where it is well, the picture does
   }
 
   function open() {

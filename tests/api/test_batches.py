@@ -179,3 +179,9 @@ def test_the_list_is_a_page_for_a_browser_and_keeps_filters_between_pages(client
     assert "line=caux/textile/t1" in page.text
     assert "lang=en" in page.text
     assert "Tri <b>" not in client.get("/batches", headers=HTML).text
+
+
+def test_a_person_who_opens_a_batch_is_led_to_its_page_and_a_program_gets_json(client: TestClient) -> None:
+    answer = client.get("/batches/T1-0001", params={"lang": "en"}, headers=HTML, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/batches/T1-0001/certificate?lang=en")
+    assert client.get("/batches/T1-0001").json()["id"] == "T1-0001"

@@ -10,7 +10,7 @@ from filiere.clock import NS_PER_S
 from filiere.plant import Line
 from filiere.readings import Row
 from tests.api.site import WITHIN_S, Site
-from tests.api.workshop import RUN_NS, T1, Workshop
+from tests.api.workshop import MESSAGES, RUN_NS, T1, Workshop
 from tests.servers import free_port
 
 SCREENSHOTS = Path(__file__).parents[2] / "artefacts" / "screenshots"
@@ -133,10 +133,44 @@ def test_the_certificate_is_readable_in_the_dark_and_on_paper(visit: Callable[..
     assert (SCREENSHOTS / "certificate-fr-print.pdf").stat().st_size > 10_000
 
 
+def test_the_first_screen_of_a_phone_holds_verdict_product_and_content(visit: Callable[..., Page]) -> None:
+    page = visit("/batches/T1-0002/certificate", script=False)
+    for part in ("#verdict", ".facts dd", ".big", ".u95"):
+        box = page.locator(part).first.bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= PHONE["height"]
+
+
+def test_text_of_the_curves_can_be_read_on_a_phone(visit: Callable[..., Page]) -> None:
+    page = visit("/batches/T1-0002/certificate")
+    heights = page.evaluate(
+        "[...document.querySelectorAll('svg.chart text')].filter(t => t.checkVisibility())"
+        ".map(t => parseFloat(getComputedStyle(t).fontSize) * t.ownerSVGElement.getScreenCTM().a)"
+    )
+    assert min(heights) >= 11
+
+
+def test_what_is_folded_on_the_screen_is_on_the_paper(visit: Callable[..., Page]) -> None:
+    page = visit("/batches/T1-0002/certificate")
+    page.emulate_media(media="print")
+    heights = page.evaluate(
+        "[...document.querySelectorAll('article details > :not(summary)')].map(e => e.getBoundingClientRect().height)"
+    )
+    assert heights
+    assert min(heights) > 0
+
+
 def test_text_has_enough_contrast_in_light_and_dark(visit: Callable[..., Page]) -> None:
     for dark in (False, True):
         page = visit("/batches/T1-0002/certificate", dark=dark)
         assert page.evaluate(CONTRAST) == []
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_wall_has_enough_contrast_in_light_and_dark(visit: Callable[..., Page], *, dark: bool) -> None:
+    page = visit("/live", size=WALL, dark=dark)
+    page.locator(".plot canvas").first.wait_for(timeout=WITHIN_S * 1000)
+    assert page.evaluate(CONTRAST) == []
 
 
 def test_a_certificate_that_was_changed_is_red_and_shows_no_claim(
@@ -195,10 +229,49 @@ def test_a_reading_beyond_its_limit_turns_its_tile_within_seconds(
         page.wait_for_function(TILE_IS, arg="high", timeout=WITHIN_S * 1000)
         assert "262,5" in tile.inner_text()
         assert "trop haut" in tile.inner_text()
+        told = page.locator(f'[data-line="{T1}"] [data-part="troubles"]').inner_text()
+        assert "TROP HAUT · Température de la matière : 262,5\u00a0°C" in told
+        assert "ramener sous 245\u00a0°C" in told
+        assert page.evaluate("document.documentElement.scrollHeight") <= WALL["height"]
         keep(page, "live-fr-wall-too-hot")
         page.close()
     finally:
         site.stop()
+
+
+@pytest.mark.parametrize(
+    ("later_s", "recorder_age_s", "told"),
+    [(60.0, 1.0, "Plus aucune mesure depuis"), (0.0, 60.0, "L’enregistrement des mesures est arrêté")],
+)
+def test_what_stops_all_lines_is_told_across_the_wall_with_what_to_do(
+    browser: Browser, copied: Callable[[], Workshop], later_s: float, recorder_age_s: float, told: str
+) -> None:
+    filled = copied()
+    workshop = Workshop.open(filled.settings.data_dir, now_ns=filled.now_ns + round(later_s * NS_PER_S))
+    workshop.record(messages=MESSAGES, bookmark=MESSAGES, age_s=recorder_age_s)
+    site = Site(workshop, free_port())
+    try:
+        page = browser.new_page(viewport=WALL)  # type: ignore[arg-type]  # a TypedDict
+        page.goto(f"{site.url}/live")
+        page.wait_for_selector("main.frozen .plot canvas", timeout=WITHIN_S * 1000)
+        alerts = page.locator("#alerts").inner_text()
+        assert told in alerts
+        assert "révenir la maintenance" in alerts
+        assert "1 message refusé" in alerts
+        assert page.locator(".troubles .fine:visible, .troubles .bad:visible").count() == 0
+        assert page.evaluate("document.documentElement.scrollHeight") <= WALL["height"]
+        keep(page, f"live-fr-wall-stopped-{later_s:.0f}")
+        page.close()
+    finally:
+        site.stop()
+        workshop.close()
+
+
+def test_the_charts_take_the_room_that_the_wall_leaves(visit: Callable[..., Page]) -> None:
+    page = visit("/live", size=WALL)
+    page.locator(".plot canvas").first.wait_for(timeout=WITHIN_S * 1000)
+    page.wait_for_function("document.querySelectorAll('.finished a').length > 0", timeout=WITHIN_S * 1000)
+    page.wait_for_function(CHARTS_FILL, timeout=WITHIN_S * 1000)
 
 
 def write_melt(workshop: Workshop, line: Line, time_ns: int, value: float) -> None:
@@ -215,9 +288,12 @@ def test_the_live_page_comes_back_by_itself_after_a_restart(browser: Browser, co
     page.wait_for_function(CONNECTION_SAYS, arg="en direct", timeout=WITHIN_S * 1000)
     site.stop()
     page.wait_for_function(CONNECTION_SAYS, arg="perdue", timeout=WITHIN_S * 1000)
+    assert "Écran coupé du serveur" in page.locator("#alerts").inner_text()
+    assert page.locator("main.frozen").count() == 1
     again = Site(Workshop.open(workshop.settings.data_dir), port)
     try:
         page.wait_for_function(CONNECTION_SAYS, arg="en direct", timeout=WITHIN_S * 1000)
+        page.wait_for_selector("main:not(.frozen)", timeout=WITHIN_S * 1000)
         page.close()
     finally:
         again.stop()
@@ -240,6 +316,15 @@ def test_a_number_typed_on_the_home_page_leads_to_the_certificate(visit: Callabl
     assert "Authentique" in page.locator("#verdict").inner_text()
 
 
+CHARTS_FILL = """() => [...document.querySelectorAll('.line')].every(line => {
+    const drawn = [...line.querySelectorAll('.plot:not([hidden])')];
+    const rest = line.getBoundingClientRect().bottom - line.querySelector('.tiles').getBoundingClientRect().bottom;
+    return drawn.length > 0 && rest < 40 && drawn.every(plot => {
+        const canvas = plot.querySelector('.canvas');
+        const height = plot.querySelector('.uplot').offsetHeight;
+        return canvas.clientHeight >= 60 && Math.abs(canvas.clientHeight - height) < 3;
+    });
+})"""
 TILE_IS = """state => document.querySelector('[data-line="caux/textile/t1"] [data-signal="extruder.melt_temp"]')
     .classList.contains(state)"""
 CONNECTION_SAYS = "words => document.getElementById('connection').textContent.includes(words)"

@@ -1,13 +1,21 @@
 import json
+import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
+import msgspec
 import pytest
 from fastapi.testclient import TestClient
 
+from api.certificate_page import certificate_page, stated_in_words
+from api.shelf import CertificateId
 from filiere.archive import read_run
 from processing.certificate import verify
+from processing.statement import Name, StatedStatistics
 from tests.api.conftest import HTML
 from tests.api.workshop import Workshop
 
@@ -275,3 +283,136 @@ def test_the_statement_on_the_page_is_the_one_that_is_signed(client: TestClient)
     page = client.get(f"/certificates/{NAME}", headers=HTML).text
     assert statement["issuer"]["key_id"] in page
     assert all(run["seal"]["root"] in page for run in statement["runs"])
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+def test_the_first_words_say_that_it_is_the_workshops_own_declaration(client: TestClient, language: str) -> None:
+    page = client.get(f"/certificates/{NAME}", params={"lang": language}, headers=HTML).text
+    verdict = page[page.index('<section class="verdict') : page.index('<section class="facts"')]
+    assert "GRS" in verdict
+    assert ("déclaration de l’atelier" if language == "fr" else "own declaration") in verdict
+    assert 'href="#means"' in verdict
+    assert 'id="means"' in page
+
+
+def test_nothing_above_the_fold_is_written_for_engineers_only(client: TestClient) -> None:
+    page = client.get(f"/certificates/{NAME}", headers=HTML).text
+    first = page[page.index('<section class="verdict') : page.index('<section aria-labelledby="origin"')]
+    for jargon in ("U95", "GUM", "JCS", "Ed25519", "RFC", "Merkle"):
+        assert jargon not in first
+    assert "pesées" in first
+    assert "l’origine est déclarée par les fournisseurs" in first
+
+
+def test_material_without_evidence_is_told_among_the_first_facts(client: TestClient) -> None:
+    page = client.get(f"/certificates/{NAME}", headers=HTML).text
+    facts = page[page.index('<section class="facts"') : page.index('<section aria-labelledby="origin"')]
+    assert "Sans preuve d’origine" in facts
+
+
+def test_bio_based_content_is_told_apart_and_nothing_recycled_is_said_in_words(client: TestClient) -> None:
+    page = client.get("/batches/F1-0001/certificate", headers=HTML).text
+    facts = page[page.index('<section class="facts"') : page.index('<section aria-labelledby="origin"')]
+    assert "Biosourcé" in facts
+    assert "ne compte pas comme recyclé" in facts
+    assert "rien de ce qui est entré n’est compté comme recyclé" in facts
+    assert ">0,00\u202f%</span>" in facts
+
+
+def test_the_chain_of_custody_is_explained_and_not_called_mass_balance(client: TestClient) -> None:
+    page = client.get(f"/certificates/{NAME}", params={"lang": "en"}, headers=HTML).text
+    assert "controlled blending" in page
+    assert "it is not the “mass balance” model" in page
+    assert "Mass balance, on dry mass" not in page
+
+
+def test_what_was_used_of_a_received_lot_is_told_beside_what_was_received(client: TestClient) -> None:
+    statement = client.get(f"/certificates/{NAME}.json").json()["statement"]
+    taken = sum(
+        Decimal(portion["mass_kg"])
+        for run in statement["runs"]
+        for portion in run["inputs"]
+        if portion["lot"] == "MM-17"
+    )
+    page = client.get(f"/certificates/{NAME}", params={"lang": "en"}, headers=HTML).text
+    card = page[page.index("MM-17") :]
+    assert f"<dt>Used here</dt><dd>{taken:.1f} kg" in card[: card.index("</li>")]
+
+
+def test_the_mean_and_margin_of_a_judged_signal_are_those_of_the_statement(client: TestClient) -> None:
+    statement = client.get(f"/certificates/{NAME}.json").json()["statement"]
+    (melt,) = (each for each in statement["runs"][-1]["statistics"] if each["key"] == "extruder.melt_temp")
+    page = client.get(f"/certificates/{NAME}", params={"lang": "en"}, headers=HTML).text
+    shown = re.search(r"Melt temperature[^<]*<span class=\"note\">mean ([0-9.]+) ± ([0-9.]+)", page)
+    assert shown is not None
+    places = len(shown[1].partition(".")[2])
+    assert shown.groups() == (f"{Decimal(melt['mean']):.{places}f}", f"{Decimal(melt['u95']):.{places}f}")
+
+
+def test_incomplete_readings_are_never_called_whole() -> None:
+    stated = StatedStatistics(
+        key="k",
+        name=Name(fr="x", en="x"),
+        unit="Cel",
+        critical=True,
+        period_s="1",
+        resolution="0.5",
+        n=3,
+        mean="200",
+        sd="1",
+        u95="0.25",
+        low="190",
+        high=None,
+        minutes_outside="0",
+        completeness="0.99999",
+    )
+    assert stated_in_words(stated, "fr") == (
+        "moyenne 200,00 ± 0,25\xa0°C · hors limites 0,0\xa0min · mesures reçues 99,9\u202f%"
+    )
+
+
+def test_a_true_certificate_of_a_lot_that_is_not_released_says_so_beside_the_word(
+    copied: Callable[[], Workshop],
+) -> None:
+    workshop = copied()
+    proof = workshop.app.state.parts.prover.prove(CertificateId(lot="T1-0002", revision=1))
+    release = msgspec.structs.replace(proof.statement.release, verdict="fail")
+    statement = msgspec.structs.replace(proof.statement, release=release)
+    failed = replace(proof, verification=replace(proof.verification, statement=statement))
+    parts = replace(workshop.app.state.parts, prover=SimpleNamespace(prove=lambda _: failed))
+    page = bytes(certificate_page(parts, CertificateId(lot="T1-0002", revision=1), "fr").body).decode()
+    assert "non conforme" in page[: page.index('<section class="facts"')]
+    assert "Pourquoi il n’est pas libéré" in page
+
+
+@pytest.mark.parametrize(
+    ("typed", "address"),
+    [
+        ("t1-0002", "/batches/T1-0002/certificate"),
+        ("T1-0002-r1", "/certificates/T1-0002-r1"),
+        ("T1-0002-R1", "/certificates/T1-0002-r1"),
+        ("T1-0002-r9", "/batches/T1-0002-r9/certificate"),
+        ("t1-0002-r1", "/certificates/T1-0002-r1"),
+        ("balle-001", "/batches/BALLE-001/certificate"),
+    ],
+)
+def test_a_number_is_found_however_it_is_typed(client: TestClient, typed: str, address: str) -> None:
+    answer = client.get("/certificates", params={"lot": typed}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, address)
+
+
+def test_a_certificate_number_that_is_wrong_gets_a_page_that_helps_and_programs_a_problem(client: TestClient) -> None:
+    page = client.get("/certificates/T1-0002-r7", headers=HTML)
+    assert page.status_code == 404
+    assert 'href="/certificates/T1-0002-r1"' in page.text
+    assert "Pas de certificat à ce numéro" in page.text
+    unknown = client.get("/certificates/T1-9999-r1", headers=HTML)
+    assert (unknown.status_code, "Lot inconnu" in unknown.text) == (404, True)
+    assert client.get("/certificates/T1-0002-r7").headers["content-type"] == "application/problem+json"
+
+
+def test_a_residue_whose_number_looks_like_a_certificates_leads_to_that(copied: Callable[[], Workshop]) -> None:
+    """`T1-0002-R1` may be a lot: a telephone writes the certificate `T1-0002-r1` like that."""
+    page = TestClient(copied().app).get("/batches/T1-0002-R1/certificate", headers=HTML)
+    assert page.status_code == 404
+    assert 'href="/certificates/T1-0002-r1"' in page.text

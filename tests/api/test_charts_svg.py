@@ -4,7 +4,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from api.charts_svg import HEIGHT, WIDTH, Figure, nice_ticks, process_chart
@@ -111,6 +111,7 @@ def test_every_series_is_drawn_inside_its_frame(values: list[float], low: float 
 
 
 @given(st.floats(-1e9, 1e9), st.floats(0, 1e9), st.integers(2, 8))
+@example(0.0, 5e-324, 2)
 def test_ticks_cover_the_span_in_round_steps(low: float, width: float, count: int) -> None:
     ticks = nice_ticks(low, low + width, count)
     assert 2 <= len(ticks) <= count + 4

@@ -8,11 +8,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api import live
-from api.live import CHARTS_MAX, charts_of
+from api.health import SILENT_S_MAX
+from api.live import CHARTS_MAX, MUTE_S_MIN, REFUSED_TOLD_S, charts_of
+from filiere.clock import NS_PER_S
 from filiere.errors import StoreUnavailable
 from filiere.plant_file import load_plant
+from filiere.readings import Row
 from tests.api.site import Site, wait_until
-from tests.api.workshop import F1, T1, Workshop
+from tests.api.workshop import F1, MESSAGES, START_NS, T1, Workshop
 from tests.servers import free_port
 
 
@@ -109,6 +112,66 @@ def test_a_picture_counts_what_waits_and_what_was_refused(copied: Callable[[], W
     picture = json.loads(live.Board(workshop.app.state.parts).picture())
     assert (picture["lag"], picture["quarantined"]) == (7, 1)
     assert picture["recorder"] == {"state": "waiting", "detail": "waits for the store"}
+
+
+def later(workshop: Workshop, seconds: float) -> Workshop:
+    """The same folder, seen so much later."""
+    return Workshop.open(workshop.settings.data_dir, now_ns=workshop.now_ns + round(seconds * NS_PER_S))
+
+
+def mute(board: live.Board) -> dict[str, bool]:
+    return {line["line"]: line["mute"] for line in json.loads(board.picture())["lines"]}
+
+
+def test_lines_whose_messages_stopped_are_mute_though_nobody_watched(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    assert mute(live.Board(workshop.app.state.parts)) == {T1: False, F1: False}
+    after = later(workshop, MUTE_S_MIN + 5)
+    assert mute(live.Board(after.app.state.parts)) == {T1: True, F1: True}
+    after.close()
+
+
+def test_a_line_that_alone_stops_is_mute_and_one_that_goes_on_is_not(
+    copied: Callable[[], Workshop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workshop = copied()
+    board = live.Board(workshop.app.state.parts)
+    assert mute(board) == {T1: False, F1: False}
+    now_s = time.monotonic()
+    monkeypatch.setattr(live.time, "monotonic", lambda: now_s + MUTE_S_MIN + 5)
+    row = Row(line=T1, device="extruder", time_ns=START_NS + 5 * 3600 * NS_PER_S, values={"melt_temp": 228.0})
+    workshop.store.write([row])
+    assert mute(board) == {T1: False, F1: True}
+
+
+def test_a_recorder_that_says_nothing_any_more_is_told(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    workshop.record(messages=MESSAGES, bookmark=MESSAGES, age_s=SILENT_S_MAX + 1)
+    assert json.loads(live.Board(workshop.app.state.parts).picture())["recorder"]["state"] == "silent"
+
+
+def test_a_refused_message_is_news_for_a_while_and_names_line_and_machine(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    picture = json.loads(live.Board(workshop.app.state.parts).picture())
+    assert picture["refused"]["where"] == {"fr": "Ligne textile T1, Extrudeuse", "en": "Textile line T1, Extruder"}
+    after = later(workshop, REFUSED_TOLD_S + 1)
+    picture = json.loads(live.Board(after.app.state.parts).picture())
+    assert (picture["refused"], picture["quarantined"]) == (None, 1)
+    after.close()
+
+
+def test_a_device_that_is_not_in_the_plant_is_named_as_it_calls_itself() -> None:
+    plant = load_plant("caux")
+    assert live._label_of(plant, f"{T1}/robot").fr == "Ligne textile T1, robot"
+    assert live._label_of(plant, "elsewhere/x").fr == "elsewhere/x"
+    assert live._label_of(plant, "").fr == "origine inconnue"
+
+
+def test_a_flax_lot_says_what_grew(filled: Workshop) -> None:
+    picture = json.loads(live.Board(filled.app.state.parts).picture())
+    flax = next(lot for lot in picture["finished"] if lot["batch"] == "F1-0001")
+    assert float(flax["recycled_content"]) == 0
+    assert 0.2 < float(flax["bio_based"]) < 0.4
 
 
 def test_the_last_lots_come_with_their_certificate_or_why_not(filled: Workshop) -> None:

@@ -66,6 +66,16 @@ def test_french_signs_keep_to_their_word() -> None:
 
 
 def test_a_page_escapes_what_it_is_given() -> None:
-    page = render("absent.html", language="fr", lot="<script>", case="unknown", reasons=(), issuer="A & B", name=None)
+    page = render(
+        "absent.html",
+        language="fr",
+        lot="<script>",
+        case="unknown",
+        reasons=(),
+        issuer="A & B",
+        name=None,
+        newest=None,
+        meant=None,
+    )
     assert b"<script>" not in page.body
     assert b"A &amp; B" in page.body

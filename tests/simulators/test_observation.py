@@ -1,0 +1,116 @@
+"""What the demo says on the terminal: numbers, limits, and what is wrong, as people in a workshop read them."""
+
+import io
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from collector.audit import RecorderState
+from filiere.clock import NS_PER_S, parse_time
+from filiere.plant import Limits
+from filiere.plant_file import load_plant
+from simulators import demo_view, observation
+from simulators.observation import Finished, LineView, Shown, View
+
+T1 = load_plant("caux").line("caux/textile/t1")
+SIGNALS = {signal.key: signal for signal in T1.signals}
+
+
+def recorder(*, problem: str | None = None, age_s: float = 1.0) -> RecorderState:
+    return RecorderState(
+        bookmark=10,
+        log_head=10,
+        quarantined=0,
+        waiting=0,
+        store_problem=problem,
+        updated_ns=time.time_ns() - round(age_s * NS_PER_S),
+    )
+
+
+def view(*, quarantined: int = 0, problem: str = "", values: tuple[Shown, ...] = ()) -> View:
+    line = LineView(label="Ligne textile T1", state="en production", run="Tri", lot="T1-1", values=values)
+    return View(
+        time="17/11/2026 12:07:46",
+        lines=(line,),
+        messages=12345,
+        messages_per_s=50.0,
+        log_lag=0,
+        quarantined=quarantined,
+        problem=problem,
+    )
+
+
+def drawn(shown: View) -> str:
+    console = Console(file=io.StringIO(), width=100, highlight=False)
+    console.print(demo_view._live_table(shown, simulating=True))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("dryer.moisture", 0.0006, "Humidité 0,06 %"),
+        ("shredder.motor_load", 0.665, "Charge du moteur 66,5 %"),
+        ("extruder.barrel_temp_z1", 195.5, "Fourreau zone 1 195,5 °C"),
+        ("extruder.screw_speed", 40.1, "Vitesse de vis 40,1 tr/min"),
+    ],
+)
+def test_a_reading_is_said_in_the_unit_that_people_use(key: str, value: float, text: str) -> None:
+    assert observation._reading(SIGNALS[key], value, Limits()) == Shown(text=text)
+
+
+def test_a_reading_beyond_its_limits_says_which() -> None:
+    high = observation._reading(SIGNALS["dryer.moisture"], 0.012, Limits(high=0.01))
+    low = observation._reading(SIGNALS["extruder.melt_temp"], 205.0, Limits(low=210.0, high=245.0))
+    assert high == Shown(text="▲ Humidité 1,20 % (max. 1 %)", beyond=True)
+    assert low == Shown(text="▼ Température de la matière 205,0 °C (min. 210 °C)", beyond=True)
+
+
+def test_times_are_on_the_clocks_of_the_site() -> None:
+    assert observation._moment(parse_time("2026-11-17T11:07:46Z"), "Europe/Paris") == "17/11/2026 12:07:46"
+
+
+@pytest.mark.parametrize(
+    ("recycled", "u95", "bio_based", "text"),
+    [
+        ("0.98", "0.0001", "0", "recyclé 98,00 ± 0,01 %"),
+        ("0", "0", "0.2998", "biosourcé 30,0 %"),
+        ("0", "0", "0", "recyclé 0,00 %"),
+    ],
+)
+def test_a_finished_lot_says_its_recycled_content_or_what_grew(
+    recycled: str, u95: str, bio_based: str, text: str
+) -> None:
+    lot = Finished(
+        lot="L",
+        path=Path("L-r1.json"),
+        mass_kg="1.5",
+        recycled=Decimal(recycled),
+        u95=Decimal(u95),
+        bio_based=Decimal(bio_based),
+        verdict="conforme",
+        address="http://here",
+    )
+    assert lot.text == f"L · 1,5 kg · {text} · conforme · http://here"
+
+
+def test_a_recorder_that_does_not_work_is_told_with_where_to_look() -> None:
+    assert observation._problem(recorder(), 10) == ""
+    assert observation._problem(None, 0) == ""
+    assert "logs/collect.log" in observation._problem(None, observation.STARTING_MESSAGES + 1)
+    assert "rien n'est perdu" in observation._problem(recorder(problem="down"), 10)
+    assert "ne répond plus" in observation._problem(recorder(age_s=observation.SILENT_S_MAX + 5), 10)
+
+
+def test_the_live_view_fits_a_terminal_of_100_columns_and_says_what_was_refused() -> None:
+    hot = Shown(text="▲ Température de la matière 262,5 °C (max. 245 °C)", beyond=True)
+    text = drawn(view(quarantined=2, problem="panne", values=(hot,)))
+    assert hot.text in text
+    assert "2 refusés : `filiere quarantine` dit pourquoi" in text
+    assert "✗ panne" in text
+    assert "12\u202f345 reçus" in text
+    assert "refusés" not in drawn(view())
