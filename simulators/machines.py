@@ -43,6 +43,11 @@ class Machine:
         """The runs that this unit takes part in."""
         return tuple(stage for stage in self.plan.stages if self.unit.id in stage.step.units)
 
+    @property
+    def targets(self) -> tuple[Mapping[str, float], ...]:
+        """The set points of the runs that this unit takes part in."""
+        return tuple(stage.recipe.targets for stage in self.stages)
+
     def chance(self, name: str) -> np.random.Generator:
         """A stream of random numbers of this unit's own."""
         return generator(self.seed, self.plan.cycle.line, self.plan.cycle.number, self.unit.id, name)
@@ -86,9 +91,12 @@ def steady(machine: Machine) -> Trace:
 
 
 def _steady(machine: Machine, signal: Signal) -> Array:
-    """`<signal>_run` and `<signal>_rest` of the plant file; else the recipe's target, the limits' middle, 0 at rest."""
+    """`<signal>_run` and `<signal>_rest` of the plant file; else the recipe's set point, which is held at rest too
+    (a hot machine waits hot), or the limits' middle, 0 at rest.
+    """
     span = signal.range_high - signal.range_low
-    rest = number(machine.parameters, f"{signal.id}_rest", max(0.0, signal.range_low))
+    held = next((targets[signal.key] for targets in machine.targets if signal.key in targets), None)
+    rest = number(machine.parameters, f"{signal.id}_rest", max(0.0, signal.range_low) if held is None else held)
     level = np.full(len(machine.time_s), rest)
     for stage in machine.stages:
         usual = number(machine.parameters, f"{signal.id}_run", _target(stage, signal, span))

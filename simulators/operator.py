@@ -322,7 +322,7 @@ class _Operator:
         product_dry_g = dry_in_g - sum(dry_g.values())
         product = self.weigh(chance, step, step.product, lot, product_dry_g)
         residues = [
-            self.weigh(chance, step, residue, f"{lot}-R{place}", mass_g, role=RESIDUE)
+            self.weigh(chance, step, residue, f"{lot}-X{place}", mass_g, role=RESIDUE)
             for place, (residue, mass_g) in enumerate(dry_g.items(), start=1)
         ]
         return (product, *residues)

@@ -134,6 +134,15 @@ def test_with_nothing_installed_a_lot_of_each_line_is_proven(demo: DemoProcess):
         assert checked.returncode == 0, checked.stderr
 
 
+def test_a_third_filiere_is_a_file_and_no_code(demo: DemoProcess, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FILIERE_PLANT", str(Path(__file__).parents[1] / "filiere" / "third_filiere.yaml"))
+    result = proven(demo.start("--lots", "1", "--speed", "1200", "--exit", "--json"))
+    (certificate,) = result["certificates"]
+    assert certificate["authentic"]
+    assert certificate["lot"].startswith("W1")
+    assert float(certificate["recycled_content"]) == pytest.approx(0.4, abs=0.02)
+
+
 @pytest.mark.services
 def test_with_mosquitto_and_influxdb_on_the_path_a_lot_of_each_line_is_proven(demo: DemoProcess):
     try:
