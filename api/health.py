@@ -99,6 +99,8 @@ def _check_recorder(parts: Parts) -> str:
     lag = max(0, _log_head(parts) - state.bookmark)
     if state.store_problem:
         raise StoreUnavailable(f"waits with {lag} messages: {state.store_problem}")
+    if not state.updated_ns:
+        raise StoreUnavailable("never seen at work: start `filiere collect`")
     silent_s = (parts.clock() - state.updated_ns) / NS_PER_S
     if silent_s > SILENT_S_MAX:
         raise StoreUnavailable(

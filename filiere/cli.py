@@ -1,6 +1,7 @@
 """`filiere`: gathers the commands of all packages and imports each one only when it is called."""
 
 import importlib
+import importlib.metadata
 import sys
 from dataclasses import dataclass
 
@@ -61,7 +62,9 @@ def main() -> None:
     """Entry point: an expected error is one line on stderr and exit status 2, never a traceback."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     try:
-        if name in COMMANDS:
+        if name == "--version":
+            sys.stdout.write(f"filiere {importlib.metadata.version('filiere')}\n")
+        elif name in COMMANDS:
             load(name)(args=sys.argv[2:], prog_name=f"filiere {name}")
         else:
             _index()(prog_name="filiere")

@@ -302,14 +302,14 @@ def _limits(node: _Node) -> Limits:
 
 def _step(node: _Node, units: tuple[Unit, ...], materials: dict[str, Material]) -> Step:
     fields = node.fields(("id", "label", "product", "residues", "units", "recipes", "certified"), ("simulator",))
-    keys = {signal.key for unit in units for signal in unit.signals}
+    signals = {signal.key: signal for unit in units for signal in unit.signals}
     return Step(
         id=fields["id"].id(),
         label=_label(fields["label"]),
         product=_known(fields["product"], materials, "material"),
         residues=tuple(_known(residue, materials, "material") for residue in fields["residues"].items()),
         units=tuple(_known(unit, {unit.id: unit for unit in units}, "unit") for unit in fields["units"].items()),
-        recipes=_unique(fields["recipes"], lambda recipe: _recipe(recipe, keys, materials)),
+        recipes=_unique(fields["recipes"], lambda recipe: _recipe(recipe, signals, materials)),
         certified=fields["certified"].boolean(),
         simulator=_parameters(fields),
     )
@@ -322,7 +322,7 @@ def _known(node: _Node, known: dict[str, Material] | dict[str, Unit], what: str)
     return value
 
 
-def _recipe(node: _Node, keys: set[str], materials: dict[str, Material]) -> Recipe:
+def _recipe(node: _Node, signals: dict[str, Signal], materials: dict[str, Material]) -> Recipe:
     fields = node.fields(("id", "label", "ingredients"), ("targets", "limits"))
     ingredients = tuple(_ingredient(item, materials) for item in fields["ingredients"].items())
     total = sum(ingredient.share for ingredient in ingredients)
@@ -331,15 +331,19 @@ def _recipe(node: _Node, keys: set[str], materials: dict[str, Material]) -> Reci
     targets = dict(fields["targets"].entries()) if "targets" in fields else {}
     limits = dict(fields["limits"].entries()) if "limits" in fields else {}
     for key, entry in (*targets.items(), *limits.items()):
-        if key not in keys:
+        if key not in signals:
             raise entry.error(f"signal {key!r}", "unit.signal of this line, such as extruder.melt_temp")
     return Recipe(
         id=fields["id"].id(),
         label=_label(fields["label"]),
         ingredients=ingredients,
-        targets={key: entry.number() for key, entry in targets.items()},
+        targets={key: _target(entry, signals[key]) for key, entry in targets.items()},
         limits={key: _limits(entry) for key, entry in limits.items()},
     )
+
+
+def _target(node: _Node, signal: Signal) -> float:
+    return node.number(low=signal.range_low, high=signal.range_high)
 
 
 def _ingredient(node: _Node, materials: dict[str, Material]) -> Ingredient:

@@ -7,6 +7,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.health import LAG_MAX
+from filiere.clock import NS_PER_S
 from filiere.errors import StoreUnavailable
 from tests.api.workshop import MESSAGES, T1, Workshop
 
@@ -73,6 +74,15 @@ def test_a_recorder_that_fell_silent_is_not_ready(copied: Callable[[], Workshop]
     status, checks = ready(workshop)
     assert status == 503
     assert "silent for 600 s" in str(checks["recorder"]["detail"])
+
+
+def test_a_recorder_that_never_worked_is_told_to_start(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    workshop.record(messages=MESSAGES, bookmark=MESSAGES, age_s=workshop.now_ns / NS_PER_S)
+    status, checks = ready(workshop)
+    assert status == 503
+    assert "start `filiere collect`" in str(checks["recorder"]["detail"])
+    assert "never seen" in str(checks["recorder"]["detail"])
 
 
 def test_a_store_that_is_down_is_named_and_the_others_are_still_asked(

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -39,6 +40,12 @@ def test_every_command_that_is_named_exists_and_has_help(name):
     shown = filiere(name, "--help")
     assert shown.returncode == 0, shown.stderr
     assert "Usage: filiere" in shown.stdout
+
+
+def test_the_version_is_told():
+    shown = filiere("--version")
+    assert shown.returncode == 0
+    assert shown.stdout == f"filiere {version('filiere')}\n"
 
 
 def test_an_unknown_command_is_told_with_a_guess():

@@ -80,6 +80,7 @@ def broken(old: str, new: str) -> tuple[bytes, int]:
         ("product: board", "product: bord", "got material 'bord'; expected one of"),
         ("units: [press]", "units: [pres]", "got unit 'pres'; expected one of press"),
         ("press.plate_temp: {low: 170", "press.plate: {low: 170", "expected unit.signal of this line"),
+        ("press.plate_temp: 180", "press.plate_temp: 1800", "expected a number from 0 to 300"),
         ("low: 170, high: 190", "low: 190, high: 170", "expected low below high"),
         ("fr: Presse", "fr: ", "got nothing; expected a text"),
         ("residues: [dust]", "residues: dust", "expected a list"),
