@@ -40,7 +40,7 @@ format: $(BOOTSTRAP) ## Rewrite the code in the house's format
 	@$(RUN) ruff format
 
 docs: $(BOOTSTRAP) ## Rewrite the pages that are made from the code
-	@$(RUN) filiere settings --markdown > docs/settings.md
+	@page=$$($(RUN) filiere settings --markdown) && printf '%s\n' "$$page" > docs/settings.md
 
 pictures: $(BOOTSTRAP) ## Make the pictures of the README again, from a running demo (needs Chromium; two minutes)
 	@$(RUN) python docs/make_pictures.py

@@ -5,7 +5,7 @@ FILIERE_REQUIRE_SERVICES=1 it fails, so that nothing is silently skipped in CI.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,6 +43,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SERVICES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.services)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """pytest folds skips of one place and one reason: all that miss one server become one line of the summary."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple) and " not found: " in report.longrepr[2]:
+        report.longrepr = (str(PROJECT / "tests" / "servers.py"), 0, report.longrepr[2])
+    return report
 
 
 def _found(find: Callable[[], T]) -> T:

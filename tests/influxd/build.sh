@@ -1,13 +1,13 @@
 #!/bin/sh
 # Build influxd, pinned by the go.mod and go.sum beside this script, into .cache/influxd/influxd. Needs Go, Rust (by
-# rustup), a C compiler. About four minutes on two cores, once. Prints the path of the program.
+# rustup), a C compiler, pkg-config. About four minutes on two cores, once. Prints the path of the program.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 out=$(cd "$here/../.." && pwd)/.cache/influxd
 program=$out/influxd
 
-for tool in go rustup cc; do
+for tool in go rustup cc pkg-config; do
     command -v "$tool" >/dev/null || { echo "influxd needs $tool to be built: install it" >&2; exit 1; }
 done
 mkdir -p "$out"
