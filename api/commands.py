@@ -15,9 +15,9 @@ def serve(
     """Serve the API, the live page and the certificates, until Ctrl-C or SIGTERM."""
     from api.app import create_app
     from api.server import run
-    from collector.logs import configure_logs
     from filiere.clock import system_clock
     from filiere.ledger import Ledger
+    from filiere.logs import configure_logs
     from filiere.plant_file import load_plant
     from filiere.readings_store import open_store
     from filiere.settings import load_settings
@@ -26,7 +26,7 @@ def serve(
     settings = load_settings(**chosen)
     configure_logs(settings.log_level, "serve")
     plant = load_plant(settings.plant)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.make_data_dir()
     store = open_store(settings)
     try:
         ledger = Ledger.open(settings.ledger_database_url)

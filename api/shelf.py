@@ -4,7 +4,9 @@ Every name that reaches the disk has passed ID_PATTERN first: letters, digits, d
 """
 
 import json
+import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from filiere.events import ID_PATTERN
 from filiere.plant import Label
 from filiere.settings import Settings
 from processing.certificate import CERTIFICATE_BYTES_MAX
-from processing.issue import archive_path, certificate_path, refusal_path
+from processing.files import archive_path, certificate_path, refusal_path
 from processing.statement import certificate_id
 
 REFUSAL_BYTES_MAX = 256 * 1024
@@ -71,20 +73,19 @@ class Shelf:
         found = None
         for revision in range(1, REVISIONS_MAX + 1):
             candidate = CertificateId(lot=lot, revision=revision)
-            if not self._path(candidate).is_file():
+            if not self.has(candidate):
                 break
             found = candidate
         return found
 
     def has(self, wanted: CertificateId) -> bool:
         """Its file lies here, whatever is in it."""
-        return self._path(wanted).is_file()
+        return _is_plain(self._path(wanted))
 
     def certificate(self, wanted: CertificateId) -> bytes:
         """The exact bytes of a certificate. Raises NotFound."""
         try:
-            with self._path(wanted).open("rb") as stream:
-                body = stream.read(CERTIFICATE_BYTES_MAX + 1)
+            body = _read_plain(self._path(wanted), CERTIFICATE_BYTES_MAX + 1)
         except OSError:
             raise NotFound(f"no certificate {wanted} on this server; check the number on the bag") from None
         if len(body) > CERTIFICATE_BYTES_MAX:
@@ -94,8 +95,7 @@ class Shelf:
     def refusal(self, lot: str) -> tuple[Label, ...] | None:
         """Why a lot was refused its certificate; None when it was not."""
         try:
-            with refusal_path(self.certificates_dir, lot).open("rb") as stream:
-                document = json.loads(stream.read(REFUSAL_BYTES_MAX))
+            document = json.loads(_read_plain(refusal_path(self.certificates_dir, lot), REFUSAL_BYTES_MAX))
         except OSError:
             return None
         except (ValueError, RecursionError):
@@ -108,7 +108,7 @@ class Shelf:
     def sealed_run(self, run: str) -> Path:
         """Path of a run's Parquet file. Raises NotFound when it is not there."""
         path = archive_path(self.archive_dir, run)
-        if not ID_PATTERN.fullmatch(run) or not path.is_file():
+        if not ID_PATTERN.fullmatch(run) or not _is_plain(path):
             raise NotFound(f"no sealed readings of run {run[:80]!r} on this server; ask the workshop for the file")
         return path
 
@@ -118,6 +118,22 @@ class Shelf:
 
     def _path(self, wanted: CertificateId) -> Path:
         return certificate_path(self.certificates_dir, wanted.lot, wanted.revision)
+
+
+def _is_plain(path: Path) -> bool:
+    """A file that lies there itself: a link may lead out of the folder, a pipe is waited for without end."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _read_plain(path: Path, bytes_max: int) -> bytes:
+    """At most so many bytes. Raises OSError: no such file, or not a plain one."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise FileNotFoundError(path)
+        return stream.read(bytes_max)
 
 
 def _label(reason: object) -> Label:

@@ -9,17 +9,51 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from filiere.plant import Label
+from filiere.terminal import JsonOption, Language, LanguageOption, printable, wide_console
 
+if TYPE_CHECKING:
     from collector.audit import DeviceAccount
     from collector.record_book import Quarantined
 
 EXIT_NOT_CLOSED = 1
 LISTED = 50
 _PAYLOAD_SHOWN = 120
-_WIDTH_ELSEWHERE = 220
-"""Columns of a table that goes to a file or a pipe."""
+
+ACCOUNT_HEADINGS = (
+    Label(fr="appareil", en="device"),
+    Label(fr="publié", en="published"),
+    Label(fr="enregistré", en="stored"),
+    Label(fr="quarantaine", en="quarantined"),
+    Label(fr="en attente", en="waiting"),
+    Label(fr="manquant", en="missing"),
+    Label(fr="doublons", en="duplicates"),
+    Label(fr="en retard", en="late"),
+    Label(fr="décalage (s)", en="skew (s)"),
+    Label(fr="dernier message", en="last heard"),
+    Label(fr="motifs de refus", en="refused because"),
+)
+QUARANTINE_HEADINGS = (
+    Label(fr="numéro", en="offset"),
+    Label(fr="reçu", en="received"),
+    Label(fr="topic", en="topic"),
+    Label(fr="motif", en="reason"),
+    Label(fr="ce qui ne va pas", en="what is wrong"),
+    Label(fr="contenu", en="payload"),
+)
+CLOSES, NOT_CLOSED = Label(fr="juste", en="closes"), Label(fr="NE TOMBE PAS JUSTE", en="NOT CLOSED")
+ACCOUNTS_CLOSE = Label(fr="Les comptes tombent juste.", en="The accounts close.")
+ACCOUNTS_OPEN = Label(
+    fr="LES COMPTES NE TOMBENT PAS JUSTE : des relevés manquent, ou ont été comptés deux fois.",
+    en="NOT CLOSED: rows are missing, or were counted twice.",
+)
+NOT_RECORDED = Label(
+    fr="Messages reçus, pas encore enregistrés, comptés d'aucun côté : ",
+    en="Messages in the log that are not recorded yet, on neither side: ",
+)
+RECORDER_WAITS = Label(fr="L'enregistrement attend : ", en="The recorder waits: ")
+EMPTY = Label(fr="La quarantaine est vide.", en="Nothing is in quarantine.")
+NONE_SUCH = Label(fr="Aucun message de ce genre.", en="No such message is there.")
 
 
 class Part(enum.StrEnum):
@@ -44,9 +78,9 @@ def collect(
     """
     from random import Random
 
-    from collector.logs import configure_logs
     from collector.processes import run_intake, run_recorder
     from collector.supervisor import stop_with_standard_input, supervise
+    from filiere.logs import configure_logs
     from filiere.plant_file import load_plant
     from filiere.settings import load_settings
 
@@ -71,9 +105,7 @@ def _command(part: Part) -> Sequence[str]:
     return [sys.executable, "-m", "filiere", "collect", "--only", part, "--stop-with-stdin"]
 
 
-def audit(
-    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
-) -> None:
+def audit(as_json: JsonOption = False, lang: LanguageOption = "fr") -> None:
     """Show, per device, published = stored + quarantined + waiting. Exit status 1 when an account does not close."""
     import json
     from dataclasses import asdict
@@ -90,12 +122,12 @@ def audit(
         recorder = {**asdict(state), "log_lag": state.log_lag}
         typer.echo(json.dumps({"closes": closes, "recorder": recorder, "devices": devices}, indent=2))
     else:
-        _print_accounts(accounts)
+        _print_accounts(accounts, lang)
         if state.log_lag:
-            typer.echo(f"{state.log_lag} messages are in the log and not recorded yet; they are on neither side.")
+            typer.echo(f"{NOT_RECORDED.in_language(lang)}{state.log_lag}")
         if state.store_problem:
-            typer.echo(f"The recorder waits: {state.store_problem}")
-        typer.echo("The accounts close." if closes else "NOT CLOSED: rows are missing, or were counted twice.")
+            typer.echo(f"{RECORDER_WAITS.in_language(lang)}{state.store_problem}")
+        typer.echo((ACCOUNTS_CLOSE if closes else ACCOUNTS_OPEN).in_language(lang))
     if not closes:
         raise typer.Exit(EXIT_NOT_CLOSED)
 
@@ -107,6 +139,7 @@ def quarantine(
         str | None, typer.Option(help="Only this device, such as caux/textile/t1/extruder; ? = none is named.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with the whole payload in base64.")] = False,
+    lang: LanguageOption = "fr",
 ) -> None:
     """Show the messages that were refused, and why."""
     import json
@@ -121,9 +154,9 @@ def quarantine(
     if as_json:
         typer.echo(json.dumps([_as_json(message) for message in messages], indent=2, ensure_ascii=False))
     elif messages:
-        _print_quarantine(messages)
+        _print_quarantine(messages, lang)
     else:
-        typer.echo("Nothing is in quarantine." if reason is None and device is None else "No such message is there.")
+        typer.echo((EMPTY if reason is None and device is None else NONE_SUCH).in_language(lang))
 
 
 def _as_json(message: "Quarantined") -> dict[str, object]:
@@ -144,55 +177,50 @@ def _as_json(message: "Quarantined") -> dict[str, object]:
     }
 
 
-def _print_accounts(accounts: "Sequence[DeviceAccount]") -> None:
+def _print_accounts(accounts: "Sequence[DeviceAccount]", language: Language) -> None:
     from rich.table import Table
 
     from filiere.clock import to_text
 
-    table = Table("device")
-    for column in ("published", "stored", "quarantined", "waiting", "missing", "duplicates", "late", "skew s"):
-        table.add_column(column, justify="right")
-    for column in ("last heard", "refused because", ""):
-        table.add_column(column)
+    device, *counts, heard, reasons = (heading.in_language(language) for heading in ACCOUNT_HEADINGS)
+    table = Table(device)
+    for heading in counts:
+        table.add_column(heading, justify="right")
+    for heading in (heard, reasons, ""):
+        table.add_column(heading)
     for account in accounts:
         table.add_row(
-            _printable(account.device),
+            _escaped(account.device),
             *(str(count) for count in (account.published, account.stored, account.quarantined, account.waiting)),
             *(str(count) for count in (account.missing, account.duplicates, account.late)),
-            f"{account.skew_s:.1f}",
+            f"{account.skew_s:.1f}" if language == "en" else f"{account.skew_s:.1f}".replace(".", ","),
             to_text(account.last_record_ns),
             ", ".join(f"{reason} {rows}" for reason, rows in account.reasons.items()),
-            "closes" if account.closes else "[bold red]NOT CLOSED[/]",
+            CLOSES.in_language(language) if account.closes else f"[bold red]{NOT_CLOSED.in_language(language)}[/]",
         )
-    _console().print(table)
+    wide_console().print(table)
 
 
-def _print_quarantine(messages: "Sequence[Quarantined]") -> None:
+def _print_quarantine(messages: "Sequence[Quarantined]", language: Language) -> None:
     from rich.table import Table
 
     from filiere.clock import to_text
 
-    table = Table("offset", "received", "topic", "reason", "what is wrong", "payload")
+    table = Table(*(heading.in_language(language) for heading in QUARANTINE_HEADINGS))
     for message in messages:
         table.add_row(
             str(message.offset),
             to_text(message.record_time_ns),
-            _printable(message.topic.decode(errors="backslashreplace")),
+            _escaped(message.topic.decode(errors="backslashreplace")),
             message.reason,
-            _printable(message.message),
-            _printable(message.payload[:_PAYLOAD_SHOWN].decode(errors="backslashreplace")),
+            _escaped(message.message),
+            _escaped(message.payload[:_PAYLOAD_SHOWN].decode(errors="backslashreplace")),
         )
-    _console().print(table)
+    wide_console().print(table)
 
 
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=_WIDTH_ELSEWHERE)
-
-
-def _printable(text: str) -> str:
+def _escaped(text: str) -> str:
     """What strangers sent, without what a terminal or rich would obey."""
     from rich.markup import escape
 
-    return escape("".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text))
+    return escape(printable(text))

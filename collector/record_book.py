@@ -10,11 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from collector.numbers import Numbers
-from filiere.sqlite_file import Layout, open_reader, open_writer, transaction, translated
+from filiere.sqlite_file import Layout, SqliteFile, open_reader, open_writer, transaction, translated
 
 _PROGRESS = """
 CREATE TABLE IF NOT EXISTS progress (
@@ -146,12 +145,11 @@ class ChunkRecord:
         return self.counts.setdefault(path, DeviceCounts())
 
 
-class RecordBook:
+class RecordBook(SqliteFile):
     """Written by the recorder alone; other processes open a reader."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self.path = path
-        self._connection = connection
+        super().__init__(path, connection)
         self._numbers: dict[tuple[str, str], Numbers] = {}
         self._touched: set[tuple[str, str]] = set()
         self._last_event_ns: dict[str, int] = {}
@@ -312,18 +310,6 @@ class RecordBook:
             cursor = self._connection.execute(statement, parameters)
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _truth(column: int | None) -> bool | None:

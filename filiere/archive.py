@@ -4,11 +4,8 @@ Columns: time_ns int64, key dictionary<string>, value float64, quality uint8 (in
 then key; no nulls; zstd, with page checksums. What the run is stands in the schema's metadata, as JSON.
 """
 
-import contextlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ import pyarrow.parquet as pq
 
 from filiere.errors import NotAuthentic, NotFound, StoreRefused, StoreUnavailable
 from filiere.readings import QUALITIES, Series
+from filiere.whole_file import AlreadyThere, whole_file
 
 FORMAT = "filiere-run/1"
 METADATA_KEY = b"filiere-run"
@@ -29,6 +27,7 @@ KEYS_MAX = 65_536
 """Keys of one run: the seal's leaves number them with two bytes."""
 ROW_GROUP_READINGS = 1 << 20
 COMPRESSION_LEVEL = 3
+FILE_MODE = 0o444
 
 SCHEMA = pa.schema(
     [
@@ -103,17 +102,16 @@ def write_run(path: Path, sealed: SealedRun) -> None:
             in the shape that SealedRun promises.
         StoreUnavailable: the disk is full.
     """
-    wrong = _wrong_series(sealed)
+    wrong = wrong_run(sealed)
     if wrong:
         raise StoreRefused(f"{path}: {wrong}")
     if path.exists():
         _refuse_another(path, sealed)
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _whole_or_nothing(path) as temporary:
+        with whole_file(path, mode=FILE_MODE) as temporary:
             _write_table(temporary, sealed)
-    except _WrittenMeanwhile:
+    except AlreadyThere:
         _refuse_another(path, sealed)
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, FileExistsError | NotADirectoryError | PermissionError):
@@ -131,36 +129,6 @@ def _refuse_another(path: Path, sealed: SealedRun) -> None:
             f"{path}: got other readings of run {sealed.run} than the sealed ones; a sealed file is never overwritten:"
             " seal late readings as a new revision"
         )
-
-
-class _WrittenMeanwhile(Exception):
-    """Another process kept the file first."""
-
-
-@contextlib.contextmanager
-def _whole_or_nothing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, linked to it when the block ends without an error; both steps on the disk.
-
-    Raises _WrittenMeanwhile when `path` is there by then: a sealed file is never overwritten.
-    """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        yield temporary
-        os.fchmod(descriptor, 0o444)
-        os.fsync(descriptor)
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            raise _WrittenMeanwhile from None
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    finally:
-        temporary.unlink(missing_ok=True)
-        os.close(descriptor)
 
 
 def _write_table(path: Path, sealed: SealedRun) -> None:
@@ -221,7 +189,7 @@ def read_run(path: Path) -> SealedRun:
             f"{path}: got {str(error).strip()[:200]}; expected a whole Parquet file: it is truncated or damaged"
         ) from error
     sealed = _split(path, _read_header(path, schema.metadata or {}), table)
-    wrong = _wrong_series(sealed)
+    wrong = wrong_run(sealed)
     if wrong:
         raise NotAuthentic(f"{path}: {wrong}")
     return sealed
@@ -265,7 +233,9 @@ def _split(path: Path, header: SealedRun, table: pa.Table) -> SealedRun:
     used = np.unique(key.indices.to_numpy(zero_copy_only=False))
     strange = [names[index] for index in used if names[index] not in place]
     if strange:
-        raise NotAuthentic(f"{path}: got readings of {strange[0]!r}, which its header does not name")
+        raise NotAuthentic(
+            f"{path}: got readings of {strange[0]!r}, which its header does not name; expected its keys alone"
+        )
     renumbered = np.array([place.get(name, 0) for name in names] or [0], np.int64)
     key_index = renumbered[key.indices.to_numpy(zero_copy_only=False)]
     time_ns = table.column("time_ns").to_numpy()
@@ -290,21 +260,21 @@ def _split(path: Path, header: SealedRun, table: pa.Table) -> SealedRun:
     )
 
 
-def _wrong_series(sealed: SealedRun) -> str | None:
-    """What is not as SealedRun promises."""
+def wrong_run(sealed: SealedRun) -> str | None:
+    """What is not as SealedRun promises: got, expected; None when all is."""
     if list(sealed.keys) != sorted(set(sealed.keys)) or len(sealed.keys) > KEYS_MAX:
         return f"got {len(sealed.keys)} keys that are not sorted, not unique or too many; expected at most {KEYS_MAX}"
     if tuple(series.key for series in sealed.series) != sealed.keys:
         return "got series of other keys than the header's; expected one a key, in their order"
     if sealed.stop_ns < sealed.start_ns:
-        return f"got a stop {sealed.stop_ns} before the start {sealed.start_ns}"
+        return f"got a stop {sealed.stop_ns} before the start {sealed.start_ns}; expected one at or after it"
     for series in sealed.series:
         if not (len(series.time_ns) == len(series.value) == len(series.quality)):
-            return f"{series.key}: got columns of different lengths"
+            return f"{series.key}: got columns of different lengths; expected a time, a value and a quality a reading"
         if not (series.time_ns[1:] > series.time_ns[:-1]).all():
             return f"{series.key}: got readings out of order or twice; expected rising times"
         if not np.isfinite(series.value).all():
-            return f"{series.key}: got a value that is not finite"
+            return f"{series.key}: got a value that is not finite; expected a number"
         if (series.quality >= len(QUALITIES)).any():
             return f"{series.key}: got quality {int(series.quality.max())}; expected at most {len(QUALITIES) - 1}"
     return None

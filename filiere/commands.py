@@ -2,13 +2,13 @@
 
 import json
 import os
-import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from filiere.errors import PlantError
+from filiere.terminal import JsonOption, Language, wide_console
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -16,14 +16,12 @@ if TYPE_CHECKING:
     from filiere.plant import Limits, Line, Plant, Step
 
 EXIT_WRONG = 1
-WIDTH = 200
-"""Columns where the output is a file or a pipe: a line stays a line."""
 
 plant = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help="Plant files.")
 
 
 def settings(
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: JsonOption = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/settings.md.")] = False,
 ) -> None:
     """Show every setting and its value, changed ones in bold; secrets are masked."""
@@ -67,7 +65,7 @@ def _plant() -> None:
 @plant.command()
 def check(
     file: Annotated[str, typer.Argument(help="A plant file, or the name of a packaged plant.")],
-    lang: Annotated[Literal["fr", "en"], typer.Option(help="Language of the names.")] = "fr",
+    lang: Annotated[Language, typer.Option(help="Language of the names.")] = "fr",
 ) -> None:
     """Read a plant file and show what is in it, or the line that is wrong (exit status 1)."""
     from filiere.plant_file import load_plant
@@ -77,9 +75,7 @@ def check(
     except PlantError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(EXIT_WRONG) from None
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False).print(_tree(model, lang))
+    wide_console().print(_tree(model, lang))
 
 
 def _tree(model: "Plant", lang: str) -> "Tree":

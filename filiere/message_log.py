@@ -4,14 +4,12 @@ It understands nothing of what it keeps. Everything after it is a reader with a 
 in decoding is mended by reading again.
 """
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-from filiere.sqlite_file import Layout, open_reader, open_writer, transaction, translated
+from filiere.sqlite_file import Layout, SqliteFile, open_reader, open_writer, transaction, translated
 
 _MESSAGE = """
 CREATE TABLE IF NOT EXISTS message (
@@ -33,12 +31,8 @@ class Message:
     """When it was received, UTC ns."""
 
 
-class MessageLog:
+class MessageLog(SqliteFile):
     """Appended by one process, read by others meanwhile. To be used by one thread at a time."""
-
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self.path = path
-        self._connection = connection
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -101,15 +95,3 @@ class MessageLog:
         with translated(self.path):
             (last,) = self._connection.execute('SELECT max("offset") FROM message').fetchone()
         return last or 0
-
-    def close(self) -> None:
-        """Let go of the file. Closing twice is harmless."""
-        self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 import yaml
 
@@ -35,7 +35,7 @@ PLANT_BYTES_MAX = 4 * 1024 * 1024
 NESTING_MAX = 40
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _SHARE_TOLERANCE = 1e-9
-_NULL, _BOOL, _INT, _FLOAT, _STR = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str"))
+_NULL, _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
 _PACKAGED = files("filiere") / "plants"
 
 Named = TypeVar("Named", Workshop, Line, Unit, Signal, Step, Recipe)
@@ -184,7 +184,6 @@ def _plant(root: _Node, digest: str) -> Plant:
     timezone = site["timezone"].text()
     if timezone not in available_timezones():
         raise site["timezone"].error(site["timezone"].shown, "a zone of the IANA database such as Europe/Paris")
-    ZoneInfo(timezone)
     materials = {name: _material(name, node) for name, node in fields["materials"].entries()}
     site_id = site["id"].id()
     return Plant(

@@ -127,6 +127,16 @@ class Settings(BaseSettings):
             )
         return self
 
+    def make_data_dir(self) -> None:
+        """Make the data folder where there is none. Raises SettingsError: it cannot be."""
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(
+                f"{variable('data_dir')}: got {self.data_dir} ({error.strerror}); expected a folder that may be made"
+                " and written"
+            ) from None
+
     @property
     def log_path(self) -> Path:
         """The message log."""

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from filiere.errors import FiliereError, StoreRefused, StoreUnavailable
 
@@ -41,6 +43,26 @@ class Layout:
     """PRAGMA user_version: 1, 2, ..."""
     tables: tuple[str, ...]
     """CREATE statements."""
+
+
+class SqliteFile:
+    """One open file, as its noun holds it; `with` closes it."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    def close(self) -> None:
+        """Let go of the file. Closing twice is harmless."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def open_writer(path: Path, layout: Layout) -> sqlite3.Connection:

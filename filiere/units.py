@@ -82,8 +82,3 @@ def converter(unit_from: str, unit_to: str) -> Callable[[float], float]:
     if not source.is_compatible_with(target):
         raise ValueError(f"got unit {unit_from!r}; expected {unit_to!r} or one that converts to it")
     return lambda value: float(registry.Quantity(value, source).m_as(target))
-
-
-def convert(value: float, unit_from: str, unit_to: str) -> float:
-    """`value` in `unit_from` → the same quantity in `unit_to`. Raises ValueError as `converter` does."""
-    return converter(unit_from, unit_to)(value)

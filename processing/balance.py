@@ -17,9 +17,8 @@ from fractions import Fraction
 from filiere.chain import Run
 from filiere.errors import BalanceError
 from filiere.events import PRODUCT, Portion
-from processing.exact import MASS_PLACES, SHARE_PLACES, quantized, square_root
+from processing.exact import COVERAGE_FACTOR, MASS_PLACES, SHARE_PLACES, quantized, square_root
 
-COVERAGE_FACTOR = 2
 MoistureKey = tuple[str, Decimal, Decimal]
 """One measurement of moisture: lot, value, standard uncertainty."""
 

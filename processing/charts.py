@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from scipy.special import stdtrit
 
 D2 = 2 / math.sqrt(math.pi)
-"""Expected range of two standard normal values, exact (tables print 1.128)."""
-E2 = 3 / D2
-"""Limits of individuals in units of the mean moving range (tables print 2.66)."""
+"""Expected range of two standard normal values, exact (tables print 1.128; 3/d2 as E2 = 2.66)."""
 LOTS_MIN = 20
 """Fewer lots do not make limits."""
 PROVISIONAL_LOTS_MIN = 8

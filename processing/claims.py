@@ -27,12 +27,11 @@ from filiere.errors import BalanceError
 from filiere.events import ORIGINS, Received
 from filiere.plant import Label
 from processing.balance import MoistureKey, dry_kg, feed_dry_kg, moisture_key
-from processing.exact import SHARE_PLACES, shares, square_root
+from processing.exact import COVERAGE_FACTOR, SHARE_PLACES, shares, square_root
 from processing.genealogy import Trace, trace
 
 RECYCLED = ("post_consumer", "pre_consumer")
 UNEVIDENCED = "unevidenced"
-COVERAGE_FACTOR = 2
 IDENTITY_PRESERVED, SEGREGATED, CONTROLLED_BLENDING = "identity_preserved", "segregated", "controlled_blending"
 CUSTODY_MODELS = {
     IDENTITY_PRESERVED: Label(fr="identité préservée", en="identity preserved"),
@@ -78,11 +77,11 @@ def claim(chain: Chain, lot_id: str) -> Claim:
     mixes = _mixes(behind)
     origin = shares(mixes[lot_id])
     recycled = sum((origin[name] for name in RECYCLED), Decimal(0))
-    u = square_root(COVERAGE_FACTOR**2 * _variance(behind, mixes), SHARE_PLACES)
+    u95 = square_root(COVERAGE_FACTOR**2 * _variance(behind, mixes), SHARE_PLACES)
     return Claim(
         lot=lot_id,
         recycled=recycled,
-        u95=u,
+        u95=u95,
         origin=origin,
         custody_model=_custody_model(behind, mixes),
         method=METHOD,

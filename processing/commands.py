@@ -4,7 +4,6 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,25 +11,20 @@ import typer
 
 from filiere.errors import NotAuthentic, NotFound, SettingsError, StoreRefused, StoreUnavailable
 from filiere.plant import Label
+from filiere.terminal import JsonOption, Language, LanguageOption
 
 if TYPE_CHECKING:
     from filiere.archive import SealedRun
     from filiere.settings import Settings
     from processing.certificate import Verification
     from processing.checks import Check
-    from processing.issue import Issued, Issuer
+    from processing.issue import Issued
+    from processing.issuer import Issuer
 
 EXIT_REFUSED = 1
 EXIT_UNDECIDED = 2
 WATCH_PERIOD_S = 1.0
 WATCH_BACKOFF_S = 5.0
-
-
-class Language(StrEnum):
-    """Languages of the output."""
-
-    FR = "fr"
-    EN = "en"
 
 
 certificate = typer.Typer(
@@ -40,17 +34,14 @@ certificate = typer.Typer(
     help="Issue, show and verify certificates.",
 )
 
-_Language = Annotated[Language, typer.Option("--lang", help="Language of the output.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 @certificate.command()
 def issue(
     lot: Annotated[str | None, typer.Argument(help="The lot; without it, every lot that is ready.")] = None,
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
-    as_json: _Json = False,
-    lang: _Language = Language.FR,
+    as_json: JsonOption = False,
+    lang: LanguageOption = "fr",
 ) -> None:
     """Issue the certificate of a lot, or of every lot that is ready. Exit status 1 when one is refused."""
     from filiere.settings import load_settings
@@ -71,10 +62,10 @@ def _issuer(settings: "Settings") -> "Iterator[Issuer]":
     from filiere.ledger import Ledger
     from filiere.plant_file import load_plant
     from filiere.readings_store import open_store
-    from processing.issue import Issuer
+    from processing.issuer import Issuer
     from processing.keys import load_or_make_key
 
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.make_data_dir()
     plant, key = load_plant(settings.plant), load_or_make_key(settings.signing_key_path)
     with (
         contextlib.closing(Ledger.open(settings.ledger_database_url)) as ledger,
@@ -112,7 +103,7 @@ def _issue_ready(issuer: "Issuer", *, watch: bool, as_json: bool, language: Lang
     except KeyboardInterrupt:
         return
     if not results:
-        nothing = Label(fr="Aucun certificat à émettre maintenant", en="No certificate to issue now")
+        nothing = Label(fr="Aucun certificat à émettre pour l'instant", en="No certificate to issue for now")
         typer.echo(nothing.in_language(language), err=True)
     if any(issued.refused for issued in results):
         raise typer.Exit(EXIT_REFUSED)
@@ -152,8 +143,8 @@ def verify(
     key: Annotated[
         list[Path] | None, typer.Option("--key", help="Public key of an issuer whom you trust (.pem).")
     ] = None,
-    as_json: _Json = False,
-    lang: _Language = Language.FR,
+    as_json: JsonOption = False,
+    lang: LanguageOption = "fr",
 ) -> None:
     """Check a certificate, with no server, network or database.
 
@@ -167,8 +158,8 @@ def verify(
 def show(
     certificate_name: Annotated[str, typer.Argument(metavar="CERTIFICATE", help="A file, or a certificate's id.")],
     *,
-    as_json: _Json = False,
-    lang: _Language = Language.FR,
+    as_json: JsonOption = False,
+    lang: LanguageOption = "fr",
 ) -> None:
     """Show a certificate with every run behind it, and check it. Exit status as for verify."""
     from filiere.settings import load_settings
@@ -184,8 +175,6 @@ def _verified(file: Path, readings: list[Path], keys: list[Path]) -> "Verificati
 
     from processing.certificate import CERTIFICATE_BYTES_MAX, verify
 
-    if not file.is_file():
-        raise NotFound(f"{file}: no such file; expected a certificate (.json)")
     try:
         with file.open("rb") as opened:
             content = opened.read(CERTIFICATE_BYTES_MAX + 1)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from filiere.plant import Label
+from filiere.terminal import Language, printable
 from processing.certificate import Verification, Word
 from processing.checks import Check
 from processing.claims import CUSTODY_MODELS
@@ -50,20 +51,20 @@ MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "yell
 
 def plain(text: str) -> Text:
     """A text of somebody else's, with nothing in it that could move the cursor, colour or reorder the line."""
-    return Text("".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text))
+    return Text(printable(text))
 
 
-def number(text: str, language: str) -> str:
+def number(text: str, language: Language) -> str:
     """A decimal with the comma of French."""
     return text if language == "en" else comma(text)
 
 
-def percent(text: str, language: str) -> str:
+def percent(text: str, language: Language) -> str:
     """A fraction 0..1 as a percentage: `98,2 %`."""
     return f"{number(f'{float(text) * 100:.2f}', language)}{'%' if language == 'en' else ' %'}"
 
 
-def print_verification(console: Console, verification: Verification, language: str, *, details: bool = False) -> None:
+def print_verification(console: Console, verification: Verification, language: Language, *, details: bool) -> None:
     """The verdict, what the certificate says, and every check with its reason."""
     title, colour = TITLES[verification.word]
     parts: list[RenderableType] = []
@@ -78,7 +79,7 @@ def print_verification(console: Console, verification: Verification, language: s
             console.print(_run(run, language))
 
 
-def _summary(statement: Statement, language: str) -> Table:
+def _summary(statement: Statement, language: Language) -> Table:
     french = language != "en"
     table = Table.grid(padding=(0, 2))
     claim, lot = statement.claim, statement.lot
@@ -100,7 +101,7 @@ def _summary(statement: Statement, language: str) -> Table:
     return table
 
 
-def _unevidenced(statement: Statement, language: str) -> list[tuple[str, str]]:
+def _unevidenced(statement: Statement, language: Language) -> list[tuple[str, str]]:
     """The share that counts as not recycled for want of a document, with the lots to ask one for."""
     lots = ", ".join(lot.lot for lot in statement.received if not lot.evidence)
     if not lots:
@@ -109,14 +110,14 @@ def _unevidenced(statement: Statement, language: str) -> list[tuple[str, str]]:
     return [("Unevidenced" if language == "en" else "Sans preuve", f"{share} ({lots})")]
 
 
-def _recycled(statement: Statement, language: str) -> str:
+def _recycled(statement: Statement, language: Language) -> str:
     claim = statement.claim
     share = f"{percent(claim.recycled_content, language)} ± {percent(claim.u95, language)}"
     model = CUSTODY_MODELS.get(claim.custody_model)
     return f"{share} ({model.in_language(language) if model is not None else claim.custody_model})"
 
 
-def measured(mean: str | None, u95: str | None, language: str) -> tuple[str, str]:
+def measured(mean: str | None, u95: str | None, language: Language) -> tuple[str, str]:
     """A mean and its U95 for people: U95 to 2 significant digits, the mean to the same place (GUM 7.2.6)."""
     if mean is None or u95 is None:
         return "–", "–"
@@ -127,15 +128,15 @@ def measured(mean: str | None, u95: str | None, language: str) -> tuple[str, str
     return _to_places(value, places, language), _to_places(uncertainty, places, language)
 
 
-def _to_places(value: float, places: int, language: str) -> str:
+def _to_places(value: float, places: int, language: Language) -> str:
     return number(f"{round(value, places):.{max(places, 0)}f}", language)
 
 
-def _said(name: Name, language: str) -> str:
+def _said(name: Name, language: Language) -> str:
     return label_of(name).in_language(language)
 
 
-def _checks(checks: Iterable[Check], language: str) -> Table:
+def _checks(checks: Iterable[Check], language: Language) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row("", "", "")
     for check in checks:
@@ -145,7 +146,7 @@ def _checks(checks: Iterable[Check], language: str) -> Table:
     return table
 
 
-def _run(run: StatedRun, language: str) -> Panel:
+def _run(run: StatedRun, language: Language) -> Panel:
     french = language != "en"
     portions = Table.grid(padding=(0, 2))
     for sign, portion in [*(("+", each) for each in run.inputs), *(("−", each) for each in run.outputs)]:
@@ -169,14 +170,14 @@ def _run(run: StatedRun, language: str) -> Panel:
     return Panel(Group(portions, total, _statistics(run, language)), title=title, title_align="left")
 
 
-def _statistics(run: StatedRun, language: str) -> Table:
+def _statistics(run: StatedRun, language: Language) -> Table:
     french = language != "en"
     table = Table(box=None, pad_edge=False)
     table.add_column("Signal")
     headings = (
-        ("Moyenne", "± U95", "Limites", "Hors limites, min", "Complet")
+        ("Moyenne", "± U95", "Limites", "Hors limites (min)", "Complet")
         if french
-        else ("Mean", "± U95", "Limits", "Outside, min", "Complete")
+        else ("Mean", "± U95", "Limits", "Outside (min)", "Complete")
     )
     for heading in headings:
         table.add_column(heading, justify="right")
@@ -191,13 +192,13 @@ def _statistics(run: StatedRun, language: str) -> Table:
     return table
 
 
-def _unit(unit: str, language: str) -> str:
+def _unit(unit: str, language: Language) -> str:
     """A UCUM code as people write it; nothing for a fraction."""
     signs = {"1": "", "Cel": " (°C)", "/min": " (1/min)" if language == "en" else " (tr/min)"}
     return signs.get(unit, f" ({unit})")
 
 
-def print_issued(console: Console, issued: "Issued", language: str) -> None:
+def print_issued(console: Console, issued: "Issued", language: Language) -> None:
     """One line a certificate; a refusal with its reasons under it."""
     french = language != "en"
     mass = "–" if issued.mass_kg is None else f"{number(format(issued.mass_kg, 'f'), language)} kg"

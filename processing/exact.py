@@ -12,6 +12,8 @@ from filiere.clock import from_ns
 
 DIGITS = 28
 """Significant digits of every decimal operation that can round."""
+COVERAGE_FACTOR = 2
+"""U95 = 2·u (GUM 6.3.3: about 95 % for a near-normal quantity with enough degrees of freedom)."""
 SHARE_PLACES = 6
 MASS_PLACES = 6
 SIGNIFICANT_DIGITS = 6
@@ -46,9 +48,9 @@ def number_text(value: float, *, digits: int | None = None) -> str:
     return decimal_text(printed)
 
 
-def rounded(value: float, digits: int = SIGNIFICANT_DIGITS) -> float:
-    """The float that the printed text means."""
-    return float(number_text(value, digits=digits))
+def rounded(value: float) -> float:
+    """The float that the printed text of a statistic means."""
+    return float(number_text(value, digits=SIGNIFICANT_DIGITS))
 
 
 def quantized(value: Fraction, places: int) -> Decimal:
@@ -65,20 +67,20 @@ def square_root(value: Fraction, places: int) -> Decimal:
     return wide.quantize(root, Decimal(1).scaleb(-places))
 
 
-def shares(parts: Mapping[str, Fraction], places: int = SHARE_PLACES) -> dict[str, Decimal]:
+def shares(parts: Mapping[str, Fraction]) -> dict[str, Decimal]:
     """Round parts that sum to 1 so that the rounded ones sum to exactly 1 (largest remainder; ties by name).
 
-    Each rounded share differs from the exact one by less than 10^-places. Raises ValueError when the sum is not 1.
+    Each rounded share differs from the exact one by less than 10^-6. Raises ValueError when the sum is not 1.
     """
     if sum(parts.values(), Fraction(0)) != 1:
         raise ValueError(f"got parts that sum to {sum(parts.values(), Fraction(0))}; expected exactly 1")
-    scale = 10**places
+    scale = 10**SHARE_PLACES
     whole = {name: int(part * scale) for name, part in parts.items()}
     missing = scale - sum(whole.values())
     by_remainder = sorted(parts, key=lambda name: (whole[name] - parts[name] * scale, name))
     for name in by_remainder[:missing]:
         whole[name] += 1
-    return {name: Decimal(units).scaleb(-places, context()) for name, units in whole.items()}
+    return {name: Decimal(units).scaleb(-SHARE_PLACES, context()) for name, units in whole.items()}
 
 
 def time_text(time_ns: int) -> str:

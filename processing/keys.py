@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from filiere.errors import SettingsError
+from filiere.whole_file import AlreadyThere, whole_file
 
 KEY_FILE_MODE = 0o600
 KEY_DIR_MODE = 0o700
@@ -33,8 +34,18 @@ def load_or_make_key(path: Path) -> Ed25519PrivateKey:
     Two processes that come first at the same time end with the same key: the file appears whole or not at all.
 
     Raises:
-        SettingsError: others may read the file, or it is not an Ed25519 private key in PEM.
+        SettingsError: others may read the file, it is not an Ed25519 private key in PEM, or it cannot be made.
     """
+    try:
+        return _load_or_make_key(path)
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: cannot be made or read ({error.strerror}); expected the issuer's key in a folder that may be"
+            " written: see FILIERE_SIGNING_KEY"
+        ) from None
+
+
+def _load_or_make_key(path: Path) -> Ed25519PrivateKey:
     if not path.exists():
         _make_key(path)
     key = load_key(path)
@@ -52,7 +63,10 @@ def load_key(path: Path) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise SettingsError(f"{path}: got a file that is not a private key in PEM without password") from None
+        raise SettingsError(
+            f"{path}: got a file that is not a private key in PEM; expected an Ed25519 one without password: put it"
+            " there, or move the file aside and a new key is made"
+        ) from None
     if not isinstance(key, Ed25519PrivateKey):
         raise SettingsError(f"{path}: got a key of another kind; expected Ed25519")
     return key
@@ -100,18 +114,9 @@ def _make_key(path: Path) -> None:
 
 
 def _write_once(path: Path, content: bytes, mode: int) -> None:
-    """Create `path` whole, or leave the one that is there. Others never see it half written, nor with a wider mode."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-    finally:
-        temporary.unlink()
+    """Make `path`, or leave the one that is there."""
+    with contextlib.suppress(AlreadyThere), whole_file(path, mode=mode) as temporary:
+        temporary.write_bytes(content)
 
 
 def _read_private(path: Path) -> bytes:

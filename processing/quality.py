@@ -7,6 +7,7 @@ from filiere.archive import SealedRun
 from filiere.chain import Chain, Run
 from filiere.errors import NotFound
 from filiere.plant import Label, Line, Plant, Recipe, Signal, Step, limits_of
+from filiere.readings import Series
 from filiere.readings_store import ReadingsStore
 from processing.balance import MassBalance, mass_balance
 from processing.charts import IndividualsChart, individuals_chart
@@ -155,14 +156,12 @@ def run_statistics(plant: Plant, run: Run, sealed: SealedRun) -> tuple[SignalSta
     """
     line = plant.line(run.line)
     recipe = line.step(run.step).recipe(run.recipe)
-    return tuple(
-        _signal_statistics(line.signal(series.key), recipe, sealed, index) for index, series in enumerate(sealed.series)
-    )
+    return tuple(_series_statistics(series, line.signal(series.key), recipe, sealed) for series in sealed.series)
 
 
-def _signal_statistics(signal: Signal, recipe: Recipe, sealed: SealedRun, index: int) -> SignalStatistics:
+def _series_statistics(series: Series, signal: Signal, recipe: Recipe, sealed: SealedRun) -> SignalStatistics:
     return signal_statistics(
-        sealed.series[index],
+        series,
         limits=limits_of(signal, recipe),
         period_s=signal.period_s,
         resolution=signal.resolution,

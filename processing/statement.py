@@ -13,7 +13,6 @@ from filiere.errors import NotAuthentic
 from filiere.plant import Label
 
 FORMAT: Final = "filiere-statement/1"
-SIGNED_PREFIX = b"filiere-statement/1\n"
 RUNS_MAX = 300
 """Runs behind one lot. Exact fractions grow with the depth of the chain: one of 300 runs, each feeding the next, is
 checked in seconds, one of 2,000 would busy a verifier for an hour, and a stranger may send it."""
@@ -225,8 +224,8 @@ def to_json(part: Part) -> Any:
 
 
 def signed_bytes(statement: Statement) -> bytes:
-    """What the signature is over."""
-    return SIGNED_PREFIX + statement_bytes(statement)
+    """What the signature is over: the format, a line feed, the canonical JSON."""
+    return f"{FORMAT}\n".encode() + statement_bytes(statement)
 
 
 def name_of(label: Label) -> Name:

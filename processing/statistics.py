@@ -20,13 +20,12 @@ import numpy.typing as npt
 from filiere.clock import NS_PER_S
 from filiere.plant import Limits
 from filiere.readings import Series
+from processing.exact import COVERAGE_FACTOR
 
 HOLD_PERIODS = 3
 """A reading is believed for at most this many sampling periods."""
 PHI_MAX = 0.9999
 """Autocorrelation above this is this: with less than one effective reading nothing could be said."""
-COVERAGE_FACTOR = 2
-"""U95 = 2·u (GUM 6.3.3: about 95 % for a near-normal quantity with enough degrees of freedom)."""
 _S_PER_MINUTE = 60
 
 _Floats = npt.NDArray[np.float64]
@@ -42,7 +41,7 @@ class SignalStatistics:
     """Good readings."""
     mean: float | None
     sd: float | None
-    """As observed; where it stands for σ, use `sigma`."""
+    """As observed: 0 for a constant; `u_mean` never takes it below resolution/√12."""
     minimum: float | None
     maximum: float | None
     limits: Limits
@@ -56,13 +55,6 @@ class SignalStatistics:
     """n·(1 − φ)/(1 + φ), at least 1 (0 when there is no reading)."""
     u_mean: float | None
     """Standard uncertainty of the mean (k = 1)."""
-    period_s: float
-    resolution: float
-
-    @property
-    def sigma(self) -> float | None:
-        """The sd, never below resolution/√12: a sensor that shows one value still does not know better."""
-        return None if self.sd is None else max(self.sd, self.resolution / math.sqrt(12))
 
     @property
     def u95(self) -> float | None:
@@ -95,11 +87,11 @@ def signal_statistics(
     x = value[good]
     covered_s = math.fsum(weight_s)
     if covered_s <= 0.0:
-        return _nothing(series.key, limits, period_s, resolution)
+        return _nothing(series.key, limits)
     low, high = float(x.min()), float(x.max())
     mean = min(max(math.fsum(weight_s * x) / covered_s, low), high)  # a constant's mean is itself, to the last bit
     sd = math.sqrt(math.fsum(weight_s * (x - mean) ** 2) / covered_s)
-    phi = lag_one(x)
+    phi = autocorrelation(x)
     n_effective = max(1.0, len(x) * (1 - phi) / (1 + phi))
     return SignalStatistics(
         key=series.key,
@@ -114,12 +106,10 @@ def signal_statistics(
         phi=phi,
         n_effective=n_effective,
         u_mean=mean_uncertainty(sd=sd, resolution=resolution, n_effective=n_effective),
-        period_s=period_s,
-        resolution=resolution,
     )
 
 
-def _nothing(key: str, limits: Limits, period_s: float, resolution: float) -> SignalStatistics:
+def _nothing(key: str, limits: Limits) -> SignalStatistics:
     return SignalStatistics(
         key=key,
         n=0,
@@ -133,8 +123,6 @@ def _nothing(key: str, limits: Limits, period_s: float, resolution: float) -> Si
         phi=0.0,
         n_effective=0.0,
         u_mean=None,
-        period_s=period_s,
-        resolution=resolution,
     )
 
 
@@ -161,8 +149,8 @@ def outside(values: _Floats, limits: Limits) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def lag_one(values: _Floats) -> float:
-    """Lag-1 autocorrelation φ = r1 + (1 + 4·r1)/n, cut to [0, PHI_MAX].
+def autocorrelation(values: _Floats) -> float:
+    """φ of an AR(1) process = r1 + (1 + 4·r1)/n, cut to [0, PHI_MAX].
 
     r1 = Σ (x[i] − x̄)(x[i+1] − x̄) / Σ (x[i] − x̄)²: Box, Jenkins, Reinsel, *Time Series Analysis*, section 2.1. Its
     mean is lower than φ by (1 + 4φ)/n: Kendall (1954), Marriott and Pope (1954), *Biometrika* 41. A negative one is cut
@@ -184,9 +172,8 @@ def mean_uncertainty(*, sd: float, resolution: float, n_effective: float) -> flo
     u² = max(sd, r/√12)² / max(1, n_eff − 1) + r²/12          n_eff = n·(1 − φ)/(1 + φ)
 
     The first term is the scatter (GUM 4.2.3 with the effective sample size of an AR(1) process; n_eff − 1, because the
-    scatter about the sample's own mean is too small by σ²/n_eff), the second what no
-    averaging removes: the resolution r (GUM F.2.2.1), which also stands for the calibration as long as the plant
-    model states none.
+    scatter about the sample's own mean is too small by σ²/n_eff), the second what no averaging removes: the
+    resolution r (GUM F.2.2.1), which also stands for the calibration as long as the plant model states none.
     """
     floor = resolution / math.sqrt(12)
     return math.sqrt(max(sd, floor) ** 2 / max(1.0, n_effective - 1) + floor**2)

@@ -9,7 +9,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,12 +18,13 @@ from typing import Any
 from collector.audit import DeviceAccount, audit
 from collector.codec import STATE, encode_state, topic_text
 from filiere.archive import read_run
+from filiere.chain import Run
 from filiere.errors import FiliereError, SettingsError
 from filiere.plant import Plant
 from filiere.plant_file import load_plant
 from filiere.settings import Settings, load_settings, variable
 from processing.certificate import read_certificate, verify
-from processing.issue import REFUSAL_SUFFIX, archive_path, certificate_path, refusal_path
+from processing.files import REFUSAL_SUFFIX, archive_path, certificate_path, refusal_path
 from simulators.children import Child, Children, Interrupted, filiere_command
 from simulators.cycle import TERMINAL
 from simulators.demo_view import Screen
@@ -97,7 +98,7 @@ def run_demo(order: DemoOrder) -> int:
             f"--fresh: got {variable('ledger_url')}, a ledger on a server, which the demo does not empty; expected"
             " none, or no --fresh"
         )
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    _make_folder(settings.data_dir)
     with stop_signals() as signals, _only_demo(settings.data_dir) as clean:
         if order.fresh:
             _empty(settings)
@@ -153,7 +154,7 @@ def _stand(settings: Settings, children: Children) -> tuple[Settings, tuple[Foun
 
 
 def _run(demo: _Demo) -> int:
-    known = {found.lot for found in demo.observer.finished()}
+    known = tuple(demo.observer.finished())
     _start(demo)
     with demo.screen.live():
         while not demo.children.interrupted():
@@ -255,11 +256,11 @@ def _drain(demo: _Demo) -> None:
 # ------------------------------------------------------------------------------------------------------- the proof
 
 
-def _prove(demo: _Demo, known: set[str]) -> int:
-    """Audit, then verify each certificate of this demo, as anyone could. Returns the exit status."""
+def _prove(demo: _Demo, known: tuple[Finished, ...]) -> int:
+    """Audit, then verify the certificate of each lot that was asked for, as anyone could. Returns the exit status."""
     _drain(demo)
     folder = demo.settings.certificates_dir
-    runs = [run for run in demo.observer.certified_runs() if run.lot not in known]
+    runs = newest_of_each_line(demo.observer.certified_runs(), demo.order.lots or 1)
 
     def judged() -> bool:
         _tell_finished(demo)
@@ -268,7 +269,8 @@ def _prove(demo: _Demo, known: set[str]) -> int:
     demo.children.wait_until("établissement des certificats", judged, timeout_s=CERTIFICATES_S + demo.settings.settle_s)
     _tell_finished(demo)
     accounts = audit(demo.settings.recorder_path)
-    proofs = [_proof(demo.settings, found) for found in demo.finished if found.lot not in known]
+    found = {each.lot: each for each in (*known, *demo.finished)}
+    proofs = [_proof(demo.settings, found[run.lot]) for run in runs if run.lot in found]
     wanted = (demo.order.lots or 0) * len(demo.plant.lines)
     ok = (
         all(account.closes for account in accounts)
@@ -276,10 +278,18 @@ def _prove(demo: _Demo, known: set[str]) -> int:
         and len(proofs) >= wanted
     )
     if demo.order.as_json:
-        sys.stdout.write(json.dumps(_result(demo, accounts, proofs, ok=ok), ensure_ascii=False, indent=1) + "\n")
+        sys.stdout.write(json.dumps(_result(demo, accounts, proofs, ok=ok), indent=1) + "\n")
         sys.stdout.flush()
     demo.screen.proof(accounts, proofs, ok=ok)
     return EXIT_OK if ok else EXIT_NOT_PROVEN
+
+
+def newest_of_each_line(runs: Iterable[Run], lots: int) -> list[Run]:
+    """The last runs of each line: the lots that were asked for, whichever demo it was that saw them finished."""
+    by_line: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: (run.stop_ns or 0, run.id)):
+        by_line.setdefault(run.line, []).append(run)
+    return [run for made in by_line.values() for run in made[-lots:]]
 
 
 def _proof(settings: Settings, found: Finished) -> dict[str, Any]:
@@ -323,6 +333,18 @@ def _result(
 
 
 # ------------------------------------------------------------------------------------------------------ data folder
+
+
+def _make_folder(data_dir: Path) -> None:
+    """Raises SettingsError: the demo cannot write there."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        (data_dir / LOCK).touch()
+    except OSError as error:
+        raise SettingsError(
+            f"{variable('data_dir')}: got {data_dir}, where nothing can be written ({error.strerror or error});"
+            " expected a folder of yours: choose another with --data"
+        ) from None
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from filiere.readings import Latest
 from filiere.readings_store import ReadingsStore, open_store
 from filiere.settings import Settings
 from processing.certificate import read_certificate
-from processing.issue import REFUSAL_SUFFIX, read_refusal
+from processing.files import REFUSAL_SUFFIX, read_refusal
 from processing.release import WORDS
 
 RATE_POINTS = 8
@@ -103,6 +103,7 @@ class Observer:
     _store: ReadingsStore | None = None
     _ledger: Ledger | None = None
     _log: MessageLog | None = None
+    _began_ns: int = field(default_factory=time.time_ns)
     _rates: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RATE_POINTS))
     _told: set[str] = field(default_factory=set)
 
@@ -140,7 +141,7 @@ class Observer:
         head, recorder = self.log_head(), self.recorder()
         self._rates.append((time.monotonic(), head))
         (then_s, then), (now_s, now) = self._rates[0], self._rates[-1]
-        problem, newest_ns = _problem(recorder, head), 0
+        problem, newest_ns = _problem(recorder, head, since_ns=self._began_ns), 0
         lines: tuple[LineView, ...] = ()
         try:
             chain = self.chain()
@@ -206,7 +207,7 @@ class Observer:
                     reasons=tuple(label.fr for label in read_refusal(path)),
                 )
             statement = read_certificate(path.read_bytes()).statement
-        except (NotAuthentic, NotFound, OSError, KeyError, ValueError):
+        except (NotAuthentic, NotFound, OSError, KeyError, TypeError, ValueError):
             return None
         return Finished(
             lot=statement.lot.id,
@@ -239,13 +240,16 @@ def _shown(line: Line, run: Run | None) -> tuple[Signal, ...]:
     return tuple(chosen.values())[:SHOWN_SIGNALS]
 
 
-def _problem(recorder: RecorderState | None, head: int) -> str:
-    """What keeps the recorder from working, and what to do; empty = nothing."""
+def _problem(recorder: RecorderState | None, head: int, *, since_ns: int) -> str:
+    """What keeps the recorder from working, and what to do; empty = nothing.
+
+    Before `since_ns` there was another demo, whose recorder is silent because it was stopped.
+    """
     if recorder is None:
         return "l'enregistreur n'a pas démarré : voir logs/collect.log" if head > STARTING_MESSAGES else ""
     if recorder.store_problem:
         return f"l'enregistreur attend la base des mesures, rien n'est perdu : {recorder.store_problem}"
-    silent_s = (time.time_ns() - recorder.updated_ns) / NS_PER_S
+    silent_s = (time.time_ns() - max(recorder.updated_ns, since_ns)) / NS_PER_S
     if silent_s > SILENT_S_MAX:
         return f"l'enregistreur ne répond plus depuis {silent_s:.0f} s : voir logs/collect.log"
     return ""

@@ -20,7 +20,7 @@ from filiere.plant_file import load_plant
 from filiere.readings import Row
 from filiere.readings_store import ReadingsStore, open_store
 from filiere.settings import Settings, load_settings
-from processing.issue import Issuer
+from processing.issuer import Issuer
 from processing.keys import load_or_make_key
 
 T1, F1 = "caux/textile/t1", "caux/flax/f1"

@@ -28,7 +28,7 @@ def test_an_account_that_closes_is_status_0(rig):
     rig.record(readings(seq=0, rows=3), b"hello")
     result = run("audit")
     assert result.exit_code == 0
-    assert "The accounts close." in result.stdout
+    assert "Les comptes tombent juste." in result.stdout
     row = next(line for line in result.stdout.splitlines() if EXTRUDER in line)
     assert [cell.strip() for cell in row.split("│")[2:5]] == ["4", "3", "1"]
     assert "not_json 1" in row
@@ -38,7 +38,18 @@ def test_an_account_that_does_not_close_is_status_1(rig):
     rig.record(readings(seq=1))
     result = run("audit")
     assert result.exit_code == 1
-    assert "NOT CLOSED" in result.stdout
+    assert "NE TOMBE PAS JUSTE" in result.stdout
+    assert "des relevés manquent" in result.stdout
+
+
+def test_english_is_a_choice(rig):
+    rig.record(readings(seq=1))
+    shown = run("audit", "--lang", "en").stdout
+    assert "NOT CLOSED: rows are missing" in shown
+    assert "published" in shown
+    rig.record(b"hello")
+    assert "what is wrong" in run("quarantine", "--lang", "en").stdout
+    assert "ce qui ne va pas" in run("quarantine").stdout
 
 
 def test_the_audit_as_json_says_the_same(rig):
@@ -71,7 +82,7 @@ def test_the_quarantine_can_be_asked_for_one_reason_or_device(rig):
     assert len(json.loads(run("quarantine", "--json", "--reason", "not_json").stdout)) == 1
     assert len(json.loads(run("quarantine", "--json", "--device", EXTRUDER).stdout)) == 2
     assert len(json.loads(run("quarantine", "--json", "--device", "?").stdout)) == 1
-    assert run("quarantine", "--reason", "not_there").stdout == "No such message is there.\n"
+    assert run("quarantine", "--reason", "not_there").stdout == "Aucun message de ce genre.\n"
     assert len(json.loads(run("quarantine", "--json", "--limit", "1").stdout)) == 1
 
 
@@ -85,4 +96,4 @@ def test_what_strangers_send_is_shown_without_what_a_terminal_would_obey(rig):
 
 def test_an_empty_quarantine_says_so(rig):
     rig.record(readings(seq=0))
-    assert run("quarantine").stdout == "Nothing is in quarantine.\n"
+    assert run("quarantine").stdout == "La quarantaine est vide.\n"

@@ -37,7 +37,7 @@ def test_while_influxdb_is_down_the_intake_goes_on_and_the_recorder_catches_up(c
     until(lambda: collector.head() >= 2500, why=lambda: collector.words)
     until(lambda: collector.problem() and collector.state().log_lag, why=lambda: collector.words)
     assert "got no answer" in collector.state().store_problem
-    assert collector.run("audit").stdout.count("The recorder waits")
+    assert collector.run("audit").stdout.count("L'enregistrement attend")
     head = collector.head()
     for seq in range(2500, 2600):
         publisher.publish(topic(T1), payload(seq), name=seq)
@@ -130,7 +130,7 @@ def test_a_missing_row_is_found_by_the_audit(collector, publisher):
     recorded(collector)
     audit = collector.run("audit")
     assert audit.returncode == 1
-    assert "NOT CLOSED" in audit.stdout
+    assert "NE TOMBE PAS JUSTE" in audit.stdout
 
 
 @pytest.mark.parametrize("rows", [1, 40])

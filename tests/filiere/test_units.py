@@ -1,6 +1,6 @@
 import pytest
 
-from filiere.units import convert, converter
+from filiere.units import converter
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from filiere.units import convert, converter
     ],
 )
 def test_known_conversions(value, unit_from, unit_to, expected):
-    assert convert(value, unit_from, unit_to) == pytest.approx(expected, rel=1e-12)
+    assert converter(unit_from, unit_to)(value) == pytest.approx(expected, rel=1e-12)
 
 
 def test_units_of_different_quantities_do_not_convert():

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from processing.charts import D2, E2, LOTS_MIN, PROVISIONAL_LOTS_MIN, individuals_chart
+from processing.charts import D2, LOTS_MIN, PROVISIONAL_LOTS_MIN, SIGMA_LIMIT, individuals_chart
+
+E2 = SIGMA_LIMIT / D2
 
 # NIST/SEMATECH e-Handbook of Statistical Methods, 6.3.2.2: ten flow rates, mean 50.81, mean moving range 1.8778
 NIST_FLOW = [49.6, 47.6, 49.9, 51.3, 47.8, 51.2, 52.6, 52.4, 53.6, 52.1]

@@ -21,7 +21,8 @@ from filiere.plant_file import load_plant
 from filiere.readings import Row
 from processing.commands import WATCH_BACKOFF_S, WATCH_PERIOD_S, certificate
 from processing.display import measured
-from processing.issue import Issued, Issuer, issue_lot
+from processing.issue import Issued, issue_lot
+from processing.issuer import Issuer
 from processing.keys import load_or_make_key, public_pem
 from tests.processing.builders import (
     KEY,
@@ -207,6 +208,13 @@ def test_issue_with_an_empty_ledger_issues_nothing(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.exception
     assert result.stdout == ""
     assert (tmp_path / "data/keys/issuer.pub.pem").exists()
+
+
+def test_a_data_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file stands where the folder should be")
+    result = called("issue")
+    assert isinstance(result.exception, SettingsError)
+    assert "FILIERE_DATA_DIR" in str(result.exception)
 
 
 def test_issue_from_a_real_ledger_and_store_then_verify(tmp_path: Path) -> None:

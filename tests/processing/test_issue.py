@@ -19,7 +19,9 @@ from filiere.ledger import Ledger
 from filiere.readings import Latest, Series
 from processing import claims
 from processing.certificate import verify
-from processing.issue import Issued, Issuer, issue_lot, read_refusal, refusal_path
+from processing.files import read_refusal, refusal_path
+from processing.issue import Issued, issue_lot
+from processing.issuer import Issuer
 from processing.keys import public_pem
 from processing.policy import AllOf, IssueRefused
 from tests.processing.builders import (
@@ -227,6 +229,17 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         issue(tmp_path)
 
 
+def test_a_refusal_that_cannot_be_lifted_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    issue(tmp_path)
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", denied)
+    with pytest.raises(StoreUnavailable, match="Permission denied"):
+        issue(tmp_path)
+
+
 def test_a_store_that_is_down_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         issue(tmp_path, store=MemoryStore(down=True))
@@ -356,6 +369,17 @@ def test_a_refusal_is_told_once_and_asked_again_by_the_next_issuer(tmp_path: Pat
     assert json.loads(results[0].path.read_bytes())["lot"] == "G1"
     assert made.run_once() == []
     assert len(issuer(tmp_path, ledger=ledger).run_once()) == 1
+
+
+def test_a_lot_refused_before_its_readings_came_is_looked_at_again_when_they_have(tmp_path: Path) -> None:
+    store = MemoryStore(until_ns=T0 + 3 * HOUR_NS + HOUR_NS // 2)  # a device was cut off in the middle of the run
+    made = issuer(tmp_path, store=store, now_s=len(two_step_events()) + SETTLE_S)
+    assert [bool(issued.refused) for issued in made.run_once()] == [True]
+    assert made.run_once() == []
+    store.until_ns = MemoryStore().until_ns
+    assert [issued.certificate_id for issued in made.run_once()] == ["G1-r1"]
+    assert made.run_once() == []
+    assert "certificates/G1.refused.json" not in files(tmp_path)
 
 
 def test_a_line_that_the_plant_model_does_not_know_is_not_certified(tmp_path: Path) -> None:

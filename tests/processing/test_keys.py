@@ -68,5 +68,11 @@ def test_what_is_not_an_ed25519_key_is_refused(tmp_path: Path) -> None:
         load_key(tmp_path / "missing.pem")
 
 
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("a file stands where the folder should be")
+    with pytest.raises(SettingsError, match="cannot be made or read"):
+        load_or_make_key(tmp_path / "keys" / "issuer.pem")
+
+
 def test_the_key_id_is_the_start_of_the_digest_of_the_raw_key() -> None:
     assert key_id(KEY.public_key()) == "56475aa75463474c0285df5dbf2bcab7"

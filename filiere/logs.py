@@ -1,4 +1,4 @@
-"""How the processes of the collector log: one line an event, for people on a terminal, JSON elsewhere, on stderr."""
+"""How a process logs: one line an event, for people on a terminal, JSON elsewhere, on stderr."""
 
 import logging
 import sys

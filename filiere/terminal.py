@@ -1,0 +1,27 @@
+"""What commands print for people: in which language, how wide, and nothing that a terminal would obey."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Language = Literal["fr", "en"]
+LanguageOption = Annotated[Language, typer.Option("--lang", help="Language of the output.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+WIDTH_ELSEWHERE = 220
+"""Columns of what goes to a file or a pipe: a line stays a line."""
+
+
+def wide_console() -> "Console":
+    """As wide as the terminal; elsewhere WIDTH_ELSEWHERE columns."""
+    from rich.console import Console  # noqa: PLC0415 - a tenth of a second that JSON and --help do not need
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE, highlight=False)
+
+
+def printable(text: str) -> str:
+    """A text of somebody else's, with nothing in it that could move the cursor, colour or reorder the line."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
