@@ -57,6 +57,7 @@ def create_app(*, settings: Settings, plant: Plant, store: ReadingsStore, ledger
         openapi_tags=_TAGS,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     app.state.parts = parts

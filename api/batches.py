@@ -64,6 +64,7 @@ Filter = Annotated[str | None, Query(max_length=FILTER_CHARACTERS_MAX, pattern=R
 )
 def list_batches(
     request: Request,
+    response: Response,
     parts: PartsOf,
     line: Annotated[Filter, Query(description="Path of a line", examples=["caux/textile/t1"])] = None,
     material: Annotated[Filter, Query(description="Id of a material", examples=["recycled_granulate"])] = None,
@@ -96,6 +97,7 @@ def list_batches(
         next_cursor=encode_cursor(last, digest) if last is not None else None,
     )
     if not prefers_html(request.headers.get("accept", "")):
+        response.headers["Vary"] = "Accept"
         return page
     language = language_of(request.query_params.get("lang"))
     return render(
@@ -118,7 +120,7 @@ def list_batches(
     response_model=Batch,
     responses=responses(404, 422, 503),
 )
-def get_batch(request: Request, parts: PartsOf, batch_id: LotId) -> Batch | Response:
+def get_batch(request: Request, response: Response, parts: PartsOf, batch_id: LotId) -> Batch | Response:
     """The lot with its mass, what is left of it and, when it was received, its origin.
 
     A person is led to its certificate, or to the page that says why it has none.
@@ -126,6 +128,7 @@ def get_batch(request: Request, parts: PartsOf, batch_id: LotId) -> Batch | Resp
     if prefers_html(request.headers.get("accept", "")):
         suffix = "?lang=en" if language_of(request.query_params.get("lang")) == "en" else ""
         return RedirectResponse(f"/batches/{batch_id}/certificate{suffix}", status_code=303, headers={"Vary": "Accept"})
+    response.headers["Vary"] = "Accept"
     return _batch(parts, parts.ledger.chain(), batch_id)
 
 

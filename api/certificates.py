@@ -1,5 +1,6 @@
 """Certificates: the file's exact bytes for programs, a page for buyers, the sealed readings for who recomputes."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
@@ -18,6 +19,7 @@ from api.shelf import CertificateId
 from filiere.chain import Run
 from filiere.errors import NotFound, PolicyRefused
 from filiere.events import ID_PATTERN
+from processing.certificate import verify
 
 FOREVER = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
@@ -34,12 +36,13 @@ CertificatePath = Annotated[
     ),
 ]
 Lang = Annotated[str | None, Query(max_length=8, description="Language of the page: fr or en")]
+_KNOWN: Responses = {304: {"description": "The client has these bytes (If-None-Match)"}}
 _FILE: Responses = {
     200: {
         "description": "The certificate file, byte for byte (RFC 8785); or a page, when the client prefers text/html",
         "content": {"application/json": {"schema": {"type": "object"}}, "text/html": {}},
     },
-    304: {"description": "The client has these bytes (If-None-Match)"},
+    **_KNOWN,
 }
 
 router = APIRouter(tags=["certificates"])
@@ -50,13 +53,13 @@ router = APIRouter(tags=["certificates"])
     operation_id="getBatchCertificate",
     summary="Newest certificate of a batch",
     response_class=Response,
-    responses={**_FILE, **responses(404, 409, 422)},
+    responses={**_FILE, **responses(404, 409, 422, 503)},
 )
 def get_batch_certificate(request: Request, parts: PartsOf, batch_id: LotId, lang: Lang = None) -> Response:
     """The file's exact bytes, or the buyer's page, after Accept. A later revision may replace it: not immutable."""
     found = parts.shelf.latest(batch_id)
     if found is not None:
-        return _certificate(request, parts, found, lang, cache=REVALIDATE)
+        return _certificate(request, parts, found, lang, newest=True)
     if prefers_html(request.headers.get("accept", "")):
         return absent_page(parts, batch_id, language_of(lang))
     raise _absence(parts, batch_id)
@@ -100,7 +103,8 @@ def _as_written(typed: str, known: Sequence[str]) -> str | None:
 def download_certificate(request: Request, parts: PartsOf, certificate_id: CertificatePath) -> Response:
     """The same bytes as a download, whatever the client accepts."""
     name = CertificateId.parse(certificate_id)
-    return _bytes(request, parts.shelf.certificate(name), FOREVER, attachment=f"{name}.json")
+    body = parts.shelf.certificate(name)
+    return _bytes(request, body, _lasting(parts, body), attachment=f"{name}.json")
 
 
 @router.get(
@@ -108,11 +112,11 @@ def download_certificate(request: Request, parts: PartsOf, certificate_id: Certi
     operation_id="getCertificate",
     summary="One certificate",
     response_class=Response,
-    responses={**_FILE, **responses(404, 422)},
+    responses={**_FILE, **responses(404, 422, 503)},
 )
 def get_certificate(request: Request, parts: PartsOf, certificate_id: CertificatePath, lang: Lang = None) -> Response:
     """The file's exact bytes, or the buyer's page, after Accept. The bytes never change; the page is verified anew."""
-    return _certificate(request, parts, CertificateId.parse(certificate_id), lang, cache=FOREVER)
+    return _certificate(request, parts, CertificateId.parse(certificate_id), lang)
 
 
 @router.get(
@@ -122,7 +126,7 @@ def get_certificate(request: Request, parts: PartsOf, certificate_id: Certificat
     response_class=FileResponse,
     responses={
         200: {"description": "time_ns, key, value, quality; ordered by time, then key", "content": {PARQUET: {}}},
-        304: {"description": "The client has these bytes (If-None-Match)"},
+        **_KNOWN,
         **responses(404, 422),
     },
 )
@@ -140,7 +144,8 @@ def get_sealed_readings(
     if stated is None or all(run.id != run_id for run in stated.runs):
         raise NotFound(f"certificate {certificate_id} names no run {run_id!r}; its runs are listed on its page")
     path = parts.shelf.sealed_run(run_id)
-    etag = strong_etag(path.read_bytes())
+    with path.open("rb") as stream:
+        etag = f'"{hashlib.file_digest(stream, "sha256").hexdigest()}"'
     headers = {"ETag": etag, "Cache-Control": REVALIDATE}
     if is_known(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
@@ -152,7 +157,7 @@ def get_sealed_readings(
     operation_id="getIssuerKey",
     summary="The issuer's public key",
     response_class=Response,
-    responses={200: {"description": "Ed25519 public key, PEM", "content": {PEM: {}}}, **responses(404)},
+    responses={200: {"description": "Ed25519 public key, PEM", "content": {PEM: {}}}, **_KNOWN, **responses(404)},
 )
 def get_issuer_key(request: Request, parts: PartsOf) -> Response:
     """Compare its id with one that you have from another source than this server."""
@@ -169,12 +174,12 @@ def get_issuer_key(request: Request, parts: PartsOf) -> Response:
 
 
 def _certificate(
-    request: Request, parts: Parts, certificate_id: CertificateId, lang: str | None, *, cache: str
+    request: Request, parts: Parts, certificate_id: CertificateId, lang: str | None, *, newest: bool = False
 ) -> Response:
     if not prefers_html(request.headers.get("accept", "")):
-        return _bytes(
-            request, parts.shelf.certificate(certificate_id), cache, location=f"/certificates/{certificate_id}"
-        )
+        body = parts.shelf.certificate(certificate_id)
+        cache = REVALIDATE if newest else _lasting(parts, body)
+        return _bytes(request, body, cache, location=f"/certificates/{certificate_id}")
     if not parts.shelf.has(certificate_id):
         return absent_page(parts, certificate_id.lot, language_of(lang), asked=certificate_id)
     page = certificate_page(parts, certificate_id, language_of(lang))
@@ -183,6 +188,11 @@ def _certificate(
     if is_known(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=dict(page.headers) | {"Content-Length": "0"})
     return page
+
+
+def _lasting(parts: Parts, body: bytes) -> str:
+    """A certificate that is authentic never changes. A damaged file may be put right: nobody keeps it for a year."""
+    return FOREVER if verify(body, trusted=parts.shelf.trusted_keys()).authentic else REVALIDATE
 
 
 def _bytes(

@@ -108,5 +108,4 @@ class Edge:
 def _add_headers(path: str, headers: MutableHeaders) -> None:
     for name, value in HEADERS.items():
         headers.setdefault(name, value)
-    if path.startswith("/static/"):
-        headers.setdefault("Cache-Control", FOREVER if path.startswith(VENDOR_PREFIX) else "no-cache")
+    headers.setdefault("Cache-Control", FOREVER if path.startswith(VENDOR_PREFIX) else "no-cache")

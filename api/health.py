@@ -1,6 +1,7 @@
 """Is it alive, is it ready, and how much of what: `/healthz`, `/readyz`, `/metrics`."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -8,7 +9,7 @@ import anyio
 from anyio import to_thread
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.responses import JSONResponse, Response
 
@@ -19,6 +20,7 @@ from filiere.clock import NS_PER_S
 from filiere.errors import FiliereError, StoreUnavailable
 from filiere.message_log import MessageLog
 
+OTHER_DEVICES = "other"
 READY_WITHIN_S = 5.0
 """A dependency that has not answered by then is not ready."""
 LAG_MAX = 10_000
@@ -162,14 +164,20 @@ class PathMetrics(Collector):
             accounts = audit(self._parts.settings.recorder_path)
         except (FiliereError, OSError, sqlite3.Error):
             return
-        for field, text in (
-            ("published", "Rows and events that the device sent, by its own numbering"),
-            ("stored", "Rows and events recorded, once each"),
-            ("duplicates", "Rows and events sent again, and left out"),
-            ("quarantined", "Rows and events refused, with their reason"),
-            ("waiting", "Events that wait for what they name"),
+        own = {f"{line.path}/{unit.id}" for line in self._parts.plant.lines for unit in line.units}
+        for field, text, made in (
+            ("published", "Rows and events that the device sent, by its own numbering", CounterMetricFamily),
+            ("stored", "Rows and events recorded, once each", CounterMetricFamily),
+            ("duplicates", "Rows and events sent again, and left out", CounterMetricFamily),
+            ("quarantined", "Rows and events refused, with their reason", CounterMetricFamily),
+            ("waiting", "Events that wait for what they name", GaugeMetricFamily),
         ):
-            family = GaugeMetricFamily(f"filiere_device_{field}", text, labels=("device",))
+            # Whoever may publish can make up names: what was never heard rightly is counted as one.
+            sums: Counter[str] = Counter()
             for account in accounts:
-                family.add_metric((account.device,), float(getattr(account, field)))
+                named = account.stored or account.device in own
+                sums[account.device if named else OTHER_DEVICES] += getattr(account, field)
+            family = made(f"filiere_device_{field}", text, labels=("device",))
+            for device, value in sorted(sums.items()):
+                family.add_metric((device,), float(value))
             yield family

@@ -296,6 +296,8 @@ def install(app: FastAPI) -> None:
         }.get(error.status_code, str(error.detail)[:SHOWN_CHARACTERS_MAX])
         response = problem_response(request, kind, detail)
         response.headers.update(error.headers or {})
+        if response.headers.get("allow") == "GET":
+            response.headers["Allow"] = "GET, HEAD"
         return response
 
     async def validation(request: Request, error: Exception) -> Response:

@@ -1,11 +1,12 @@
 """The HTTP server: starts, says where, and stops without leaving anybody on a stream that never ends."""
 
+import os
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
 from fastapi import FastAPI
@@ -96,6 +97,8 @@ def bind(settings: Settings) -> socket.socket:
 
 
 def _stop_at_end_of_input(server: Server) -> None:
-    while sys.stdin.buffer.read(1024):
-        pass
+    with suppress(OSError):
+        # The descriptor, not sys.stdin: a buffered reader would hold its lock while the interpreter ends.
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
     server.should_exit = True

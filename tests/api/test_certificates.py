@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -416,3 +417,38 @@ def test_a_residue_whose_number_looks_like_a_certificates_leads_to_that(copied: 
     page = TestClient(copied().app).get("/batches/T1-0002-R1/certificate", headers=HTML)
     assert page.status_code == 404
     assert 'href="/certificates/T1-0002-r1"' in page.text
+
+
+def test_a_link_out_of_the_folder_is_no_certificate(copied: Callable[[], Workshop], tmp_path: Path) -> None:
+    workshop = copied()
+    secret = tmp_path / "secret.txt"
+    secret.write_text("not for strangers")
+    file_of(workshop, "LINK-1-r1").symlink_to(secret)
+    client = TestClient(workshop.app)
+    for address in ("/certificates/LINK-1-r1", "/certificates/LINK-1-r1.json", "/batches/LINK-1/certificate"):
+        answer = client.get(address)
+        assert answer.status_code == 404
+        assert "strangers" not in answer.text
+
+
+def test_a_pipe_in_the_folder_holds_nobody_up(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    os.mkfifo(file_of(workshop, "PIPE-1-r1"))
+    assert TestClient(workshop.app).get("/certificates/PIPE-1-r1").status_code == 404
+
+
+def test_sealed_readings_behind_a_link_are_not_given(copied: Callable[[], Workshop], tmp_path: Path) -> None:
+    workshop = copied()
+    path = workshop.settings.archive_dir / "T1-R2.parquet"
+    path.rename(tmp_path / "elsewhere.parquet")
+    path.symlink_to(tmp_path / "elsewhere.parquet")
+    assert TestClient(workshop.app).get(f"/certificates/{NAME}/readings/T1-R2.parquet").status_code == 404
+
+
+@pytest.mark.parametrize("ending", ["", ".json"])
+def test_a_damaged_certificate_is_not_kept_for_a_year(copied: Callable[[], Workshop], ending: str) -> None:
+    workshop = copied()
+    file_of(workshop).write_bytes(file_of(workshop).read_bytes()[:-40])
+    answer = TestClient(workshop.app).get(f"/certificates/{NAME}{ending}")
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-cache"

@@ -1,12 +1,15 @@
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from api import health
 from api.health import LAG_MAX
+from collector.audit import audit
 from filiere.clock import NS_PER_S
 from filiere.errors import StoreUnavailable
 from tests.api.workshop import MESSAGES, T1, Workshop
@@ -121,8 +124,8 @@ def test_metrics_count_the_path_and_the_requests_by_route(filled: Workshop) -> N
     after = samples(client)
     assert after["filiere_log_head",] == MESSAGES
     assert after["filiere_log_lag",] == 0
-    assert after["filiere_device_stored", f"device={T1}/extruder"] == MESSAGES - 1
-    assert after["filiere_device_quarantined", f"device={T1}/extruder"] == 1
+    assert after["filiere_device_stored_total", f"device={T1}/extruder"] == MESSAGES - 1
+    assert after["filiere_device_quarantined_total", f"device={T1}/extruder"] == 1
     route = ("filiere_http_requests_total", "method=GET", "route=/batches/{batch_id}", "status=200")
     assert after[route] - before.get(route, 0) == 2
     unmatched = ("filiere_http_requests_total", "method=GET", "route=unmatched", "status=404")
@@ -136,3 +139,12 @@ def test_metrics_are_there_when_nothing_else_is(tmp_path: Path) -> None:
     assert found["filiere_store_up", "store=message_log"] == 0
     assert found["filiere_store_up", "store=ledger"] == 1
     workshop.close()
+
+
+def test_made_up_devices_make_no_new_series(filled: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = audit(filled.settings.recorder_path)[0]
+    strangers = tuple(replace(heard, device=f"x/y/z/{n}", stored=0, quarantined=1) for n in range(1000))
+    monkeypatch.setattr(health, "audit", lambda _path: strangers)
+    found = samples(TestClient(filled.app))
+    assert found["filiere_device_quarantined_total", "device=other"] == 1000
+    assert not any("x/y/z" in part for name in found for part in name)

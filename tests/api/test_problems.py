@@ -196,3 +196,23 @@ def test_a_page_that_is_not_there_is_a_page_for_a_browser(client: TestClient) ->
     assert answer.status_code == 404
     assert answer.headers["content-type"].startswith("text/html")
     assert "Not found" in answer.text
+
+
+def test_only_reading_is_allowed_and_both_ways_are_named(client: TestClient) -> None:
+    assert client.post("/batches").headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize("path", ["/batches", "/batches/T1-0002", "/lines", "/openapi.json", "/healthz"])
+def test_what_changes_is_asked_again(client: TestClient, path: str) -> None:
+    assert client.get(path).headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("path", ["/batches", "/batches/T1-0002"])
+def test_an_address_for_both_says_that_accept_decides(client: TestClient, path: str) -> None:
+    assert client.get(path).headers["vary"] == "Accept"
+
+
+def test_nobody_is_led_to_the_host_that_a_header_names(client: TestClient) -> None:
+    answer = client.get("/batches/T1-0002/", headers={"host": "elsewhere.example"}, follow_redirects=False)
+    assert answer.status_code == 404
+    assert "location" not in answer.headers

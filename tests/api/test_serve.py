@@ -60,6 +60,16 @@ def test_a_signal_stops_it_cleanly_though_somebody_watches(
     assert f":{port}" in said
 
 
+def test_a_signal_stops_it_cleanly_while_its_parent_holds_standard_input(
+    served: tuple[subprocess.Popen[str], int],
+) -> None:
+    process, _ = served
+    process.terminate()
+    assert process.wait(WITHIN_S) == 0
+    assert process.stderr is not None
+    assert "Fatal" not in process.stderr.read()
+
+
 def test_it_stops_when_its_parent_goes(served: tuple[subprocess.Popen[str], int]) -> None:
     process, port = served
     connection, response = ask(port, "/healthz")
