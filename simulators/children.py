@@ -18,6 +18,8 @@ STOP_S = 15.0
 KILL_S = 5.0
 TAIL_LINES = 8
 TAIL_BYTES = 8192
+LOGS_ENCODING = {"PYTHONIOENCODING": "utf-8"}
+"""Whatever the terminal can show, a log takes every letter."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -76,7 +78,7 @@ class Children:
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=log,
-                    env={**os.environ, **self.environment},
+                    env={**os.environ, **LOGS_ENCODING, **self.environment},
                     start_new_session=True,
                     preexec_fn=lambda: _die_with(parent),  # noqa: PLW1509 - the demo has one thread when it starts children
                 )

@@ -80,9 +80,9 @@ class Pace:
     wall_ns: int
 
     def due_ns(self, time_ns: int) -> int:
-        """Virtual time → wall time, UTC ns."""
+        """Virtual time → wall time, UTC ns; never before it: readings from the future are believed by nobody."""
         if self.speed <= 0.0:
-            return 0
+            return time_ns
         return max(self.wall_ns + round((time_ns - self.virtual_ns) / self.speed), time_ns)
 
 

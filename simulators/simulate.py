@@ -23,7 +23,9 @@ from simulators.state import SimulatorState, read_state, write_state
 
 STATE_FILE = "simulator.json"
 DAYS_BEFORE = 7
-"""Without a start, virtual time begins this many days before now, at a full hour."""
+"""Without a start, virtual time begins this many days before now, at a full hour; earlier for many lots."""
+LOTS_A_DAY = 3
+"""A line makes more than so many: the lots that were asked for fit between the first virtual instant and now."""
 HOUR_NS = 3600 * NS_PER_S
 SEED = 1
 PLAIN_LINE_S = 10.0
@@ -102,8 +104,9 @@ def opening_state(plant: Plant, path: Path, order: Order, clock: Clock) -> Simul
     """Where to go on from: the state file, unless `fresh`. Raises SettingsError when it is of another simulation."""
     state = None if order.fresh else read_state(path)
     if state is None:
-        week_ago_ns = (clock() // HOUR_NS - DAYS_BEFORE * 24) * HOUR_NS
-        start_ns = order.start_ns if order.start_ns is not None else week_ago_ns
+        days = max(DAYS_BEFORE, (order.lots or 0) // LOTS_A_DAY)
+        before_ns = (clock() // HOUR_NS - days * 24) * HOUR_NS
+        start_ns = order.start_ns if order.start_ns is not None else before_ns
         state = beginning(plant, seed=order.seed if order.seed is not None else SEED, start_ns=start_ns)
         write_state(path, state)
         return state

@@ -151,3 +151,9 @@ def test_another_seed_in_the_same_folder_is_refused(tmp_path):
         assert done.returncode == 2
         assert message in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_all_it_can_never_runs_ahead_of_the_clock() -> None:
+    """Readings from the future are believed by nobody: a lot made of them is refused."""
+    pace = Pace(speed=0.0, virtual_ns=0, wall_ns=3600 * NS_PER_S)
+    assert pace.due_ns(2 * 3600 * NS_PER_S) == 2 * 3600 * NS_PER_S

@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+
+from filiere.chain import Run
+from filiere.errors import SettingsError
+from simulators.demo import DemoOrder, newest_of_each_line, run_demo
+from simulators.services import free_port
+
+
+def closed_run(line: str, lot: str, stop_ns: int) -> Run:
+    return Run(
+        id=f"{lot}-run",
+        line=line,
+        step="extrusion",
+        recipe="any",
+        lot=lot,
+        start_ns=0,
+        stop_ns=stop_ns,
+        inputs=(),
+        outputs=(),
+    )
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_data_folder_that_cannot_be_one_is_said_in_words(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(SettingsError, match="--data"):
+        run_demo(DemoOrder(data_dir=tmp_path / name, port=free_port()))
+
+
+def test_a_data_folder_that_may_not_be_written_is_said_in_words() -> None:
+    # not even root may make a file there
+    with pytest.raises(SettingsError, match="--data"):
+        run_demo(DemoOrder(data_dir=Path("/proc/self"), port=free_port()))
+
+
+def test_the_proof_is_of_the_lots_that_were_asked_for_also_when_a_stop_came_between() -> None:
+    runs = [closed_run(line, lot, at) for at, (line, lot) in enumerate([("t", "T1"), ("f", "F1"), ("t", "T2")])]
+    assert [run.lot for run in newest_of_each_line(runs, 1)] == ["T2", "F1"]
+    assert [run.lot for run in newest_of_each_line(reversed(runs), 2)] == ["T1", "T2", "F1"]
