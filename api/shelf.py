@@ -3,7 +3,6 @@
 Every name that reaches the disk has passed ID_PATTERN first: letters, digits, dots, hyphens, never a separator.
 """
 
-import json
 import os
 import re
 import stat
@@ -15,11 +14,10 @@ from filiere.events import ID_PATTERN
 from filiere.plant import Label
 from filiere.settings import Settings
 from processing.certificate import CERTIFICATE_BYTES_MAX
-from processing.files import archive_path, certificate_path, refusal_path
+from processing.files import archive_path, certificate_path, parse_refusal, refusal_path
 from processing.statement import certificate_id
 
 REFUSAL_BYTES_MAX = 256 * 1024
-REASONS_MAX = 50
 REVISIONS_MAX = 1000
 CERTIFICATE_PATTERN = re.compile(rf"(?P<lot>{ID_PATTERN.pattern})-r(?P<revision>[1-9][0-9]{{0,3}})")
 
@@ -95,15 +93,9 @@ class Shelf:
     def refusal(self, lot: str) -> tuple[Label, ...] | None:
         """Why a lot was refused its certificate; None when it was not."""
         try:
-            document = json.loads(_read_plain(refusal_path(self.certificates_dir, lot), REFUSAL_BYTES_MAX))
+            return parse_refusal(_read_plain(refusal_path(self.certificates_dir, lot), REFUSAL_BYTES_MAX))
         except OSError:
             return None
-        except (ValueError, RecursionError):
-            document = None
-        reasons = document.get("reasons") if isinstance(document, dict) else None
-        if not isinstance(reasons, list) or not reasons:
-            return (Label(fr="Le motif enregistré est illisible.", en="The recorded reason cannot be read."),)
-        return tuple(_label(reason) for reason in reasons[:REASONS_MAX])
 
     def sealed_run(self, run: str) -> Path:
         """Path of a run's Parquet file. Raises NotFound when it is not there."""
@@ -134,10 +126,3 @@ def _read_plain(path: Path, bytes_max: int) -> bytes:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise FileNotFoundError(path)
         return stream.read(bytes_max)
-
-
-def _label(reason: object) -> Label:
-    if isinstance(reason, dict):
-        french = str(reason.get("fr", ""))
-        return Label(fr=french, en=str(reason.get("en", french)))
-    return Label(fr=str(reason), en=str(reason))

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import io
 import sys
 from dataclasses import dataclass
 
@@ -60,6 +61,9 @@ def _index() -> typer.Typer:
 
 def main() -> None:
     """Entry point: an expected error is one line on stderr and exit status 2, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a letter shows a question mark
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     try:
         if name == "--version":

@@ -19,6 +19,8 @@ from processing.statement import certificate_id
 FIRST_REVISION = 1
 REFUSAL_FORMAT = "filiere-refusal/1"
 REFUSAL_SUFFIX = ".refused.json"
+REASONS_MAX = 50
+UNREADABLE = Label(fr="Le motif enregistré est illisible.", en="The recorded reason cannot be read.")
 FILE_MODE = 0o644
 
 
@@ -40,10 +42,19 @@ def archive_path(archive_dir: Path, run_id: str) -> Path:
 def read_refusal(path: Path) -> tuple[Label, ...]:
     """The reasons in a `.refused.json`. Raises NotFound when there is none."""
     try:
-        document = json.loads(path.read_bytes())
+        body = path.read_bytes()
     except FileNotFoundError:
         raise NotFound(f"{path}: no refusal is kept there; expected that of a lot that was refused") from None
-    return tuple(Label(fr=reason["fr"], en=reason["en"]) for reason in document["reasons"])
+    return parse_refusal(body)
+
+
+def parse_refusal(body: bytes) -> tuple[Label, ...]:
+    """The reasons in the bytes of a `.refused.json`, at most REASONS_MAX; UNREADABLE when they cannot be read."""
+    try:
+        reasons = json.loads(body)["reasons"][:REASONS_MAX]
+        return tuple(Label(fr=str(reason["fr"]), en=str(reason["en"])) for reason in reasons) or (UNREADABLE,)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return (UNREADABLE,)
 
 
 def keep_certificate(path: Path, content: bytes) -> None:

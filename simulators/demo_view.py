@@ -1,7 +1,5 @@
 """What the demo shows: the opening table, the live view, a line a finished lot, the proof. French, for people."""
 
-import io
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,10 +28,6 @@ class Screen:
     """Writes to the terminal; with `as_json` to standard error, standard output is for the JSON alone."""
 
     def __init__(self, *, as_json: bool) -> None:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                # A terminal that cannot show a letter shows a question mark, and the demo goes on.
-                stream.reconfigure(errors="replace")
         self._console = Console(stderr=as_json, highlight=False)
         if not self._console.is_terminal:
             self._console = Console(stderr=as_json, highlight=False, width=WIDTH_ELSEWHERE)

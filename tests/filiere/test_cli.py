@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -46,6 +47,18 @@ def test_the_version_is_told():
     shown = filiere("--version")
     assert shown.returncode == 0
     assert shown.stdout == f"filiere {version('filiere')}\n"
+
+
+def test_a_terminal_that_cannot_show_a_letter_shows_a_question_mark():
+    shown = subprocess.run(
+        [sys.executable, "-m", "filiere", "plant", "check", "caux"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=False,
+        timeout=60,
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert b"Caux vall?e de Seine" in shown.stdout
 
 
 def test_an_unknown_command_is_told_with_a_guess():

@@ -19,7 +19,7 @@ from filiere.ledger import Ledger
 from filiere.readings import Latest, Series
 from processing import claims
 from processing.certificate import verify
-from processing.files import read_refusal, refusal_path
+from processing.files import UNREADABLE, read_refusal, refusal_path
 from processing.issue import Issued, issue_lot
 from processing.issuer import Issuer
 from processing.keys import public_pem
@@ -221,6 +221,15 @@ def test_a_certificate_that_would_not_verify_is_never_issued(tmp_path: Path, mon
 def test_a_refusal_that_is_not_there_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         read_refusal(refusal_path(tmp_path, "G1"))
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b'{"reasons": 3}', b'{"reasons": [{}]}', b'{"reasons": []}', b"\xff"]
+)
+def test_a_damaged_refusal_says_that_it_cannot_be_read(tmp_path, body):
+    path = refusal_path(tmp_path, "G1")
+    path.write_bytes(body)
+    assert read_refusal(path) == (UNREADABLE,)
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
