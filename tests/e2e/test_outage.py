@@ -2,6 +2,11 @@
 
 import json
 import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
 
 import pytest
 from influxdb_client import InfluxDBClient
@@ -9,6 +14,7 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 
 from tests.collector.mqtt import until
 from tests.e2e.collecting import F1, START_NS, T1, payload, stored, topic
+from tests.servers import free_port
 
 EXTRUDER = f"{T1}/extruder"
 POISON = {
@@ -49,6 +55,49 @@ def test_while_influxdb_is_down_the_intake_goes_on_and_the_recorder_catches_up(c
     assert publisher.acknowledged == list(range(2600))
     assert collector.readings(T1, "extruder.melt_temp") == stored(range(2600))
     assert collector.accounts()[EXTRUDER].closes
+
+
+@contextmanager
+def api(collector):
+    """`filiere serve` beside the collector; gives a question to ask /readyz: status and document."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "filiere", "serve", "--port", str(port)],
+        env=collector.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def ready():
+        try:
+            with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
+                return answer.status, json.load(answer)
+        except HTTPError as refused:
+            return refused.code, json.load(refused)
+        except OSError:
+            return 0, {}
+
+    try:
+        yield ready
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def test_the_api_says_that_influxdb_is_down_and_when_it_is_back(collector, publisher, influxdb):
+    collector.subscribe(publisher)
+    publisher.publish(topic(T1), payload(0))
+    recorded(collector)
+    with api(collector) as ready:
+        until(lambda: ready()[0] == 200, why=lambda: str(ready()))
+        influxdb.stop()
+        publisher.publish(topic(T1), payload(1))
+        until(lambda: "waits with 1 messages" in json.dumps(ready()[1]), why=lambda: str(ready()))
+        assert ready()[0] == 503
+        influxdb.start()
+        until(lambda: ready()[0] == 200, why=lambda: str(ready()))
+    recorded(collector)
+    assert collector.readings(T1, "extruder.melt_temp") == stored(range(2))
 
 
 def test_a_collector_stopped_and_started_during_an_outage_loses_nothing(collector, publisher, influxdb):

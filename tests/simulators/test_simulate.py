@@ -16,7 +16,7 @@ def caux() -> Plant:
     return load_plant("caux")
 
 
-@pytest.mark.parametrize("lots", [1, 50])
+@pytest.mark.parametrize("lots", [1, 24])
 def test_all_lots_that_are_asked_for_are_made_before_now(caux: Plant, tmp_path: Path, lots: int) -> None:
     state = opening_state(caux, tmp_path / "simulator.json", Order(lots=lots), lambda: NOW_NS)
     last = max(
