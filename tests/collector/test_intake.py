@@ -18,7 +18,7 @@ from filiere.clock import system_clock
 from filiere.errors import StoreUnavailable
 from filiere.message_log import MessageLog
 from tests.collector.mqtt import Publisher, session, until
-from tests.servers import Mosquitto
+from tests.servers import Mosquitto, unavailable
 
 
 class Kill(BaseException):
@@ -214,7 +214,7 @@ class Guarded(Mosquitto):
 @contextmanager
 def guarded():
     if shutil.which("mosquitto_passwd") is None:
-        pytest.skip("mosquitto_passwd not found: install the Debian package mosquitto")
+        unavailable("mosquitto_passwd not found: install the Debian package mosquitto")
     server = Guarded()
     try:
         yield server.start()
