@@ -9,6 +9,8 @@ from filiere.errors import StoreRefused, StoreUnavailable
 
 WAIT_S_MIN = 0.2
 WAIT_S_MAX = 5.0
+ASKED_WAIT_S_MAX = 60.0
+"""A store that asks for a longer wait is asked again after this one: it may have said so before somebody mended it."""
 
 T = TypeVar("T")
 
@@ -20,33 +22,47 @@ class Stopped(Exception):
 class Patience:
     """Tries again until it works or the process is asked to stop."""
 
-    def __init__(self, *, stop: threading.Event, random: Random, note: Callable[[str | None], None]) -> None:
+    def __init__(
+        self,
+        *,
+        stop: threading.Event,
+        random: Random,
+        note: Callable[[str | None], None],
+        wait_s_max: float = WAIT_S_MAX,
+    ) -> None:
         """`note` is told why there is a wait, each time, and None when it is over."""
         self._stop = stop
         self._random = random
         self._note = note
+        self._wait_s_max = wait_s_max
 
     def until_done(self, action: Callable[[], T]) -> T:
         """The action's result. A store that is down and one that refuses both hold everything: nothing is skipped.
 
+        One that asks for a wait gets it, up to ASKED_WAIT_S_MAX.
+
         Raises Stopped.
         """
-        for wait_s in waits_s(self._random):
+        for wait_s in waits_s(self._random, self._wait_s_max):
+            asked_s = 0.0
             try:
                 result = action()
-            except (StoreUnavailable, StoreRefused) as problem:
+            except StoreUnavailable as problem:
+                self._note(str(problem))
+                asked_s = min(problem.retry_after_s or 0.0, ASKED_WAIT_S_MAX)
+            except StoreRefused as problem:
                 self._note(str(problem))
             else:
                 self._note(None)
                 return result
-            if self._stop.wait(wait_s):
+            if self._stop.wait(max(wait_s, asked_s)):
                 break
         raise Stopped
 
 
-def waits_s(random: Random) -> Iterator[float]:
-    """Seconds to wait after the first failure, the second, ...: doubled up to WAIT_S_MAX, with half of it by chance."""
+def waits_s(random: Random, wait_s_max: float = WAIT_S_MAX) -> Iterator[float]:
+    """Seconds to wait after the first failure, the second, ...: doubled up to a limit, with half of it by chance."""
     wait_s = WAIT_S_MIN
     while True:
         yield wait_s * random.uniform(0.5, 1.0)
-        wait_s = min(2 * wait_s, WAIT_S_MAX)
+        wait_s = min(2 * wait_s, wait_s_max)

@@ -46,7 +46,11 @@ class EventEarly(FiliereError):
 
 
 class StoreUnavailable(FiliereError):
-    """A store does not answer or asks to wait. Trying again is right."""
+    """A store does not answer or asks to wait. Trying again is right, after `retry_after_s` if it said so."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class StoreRefused(FiliereError):

@@ -1,6 +1,7 @@
 """What the message log said yes to is there, byte for byte, after a kill, for every reader."""
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from filiere.errors import StoreRefused, StoreUnavailable
-from filiere.message_log import LAYOUT, MessageLog
+from filiere.message_log import LAYOUT, Message, MessageLog
 
 TOPIC = b"filiere/v1/caux/textile/t1/extruder/readings"
 
@@ -188,11 +189,8 @@ def test_a_reader_of_a_log_that_is_being_made_is_told_to_wait(path):
 def test_a_second_writer_is_told_that_the_log_is_held(path, log, monkeypatch):
     monkeypatch.setattr("filiere.sqlite_file.BUSY_TIMEOUT_S", 0.0)
     log._connection.execute("BEGIN IMMEDIATE")
-    with (
-        MessageLog.open(path) as second,
-        pytest.raises(StoreUnavailable, match="another process holds it: only one may write"),
-    ):
-        second.append(batch(1))
+    with pytest.raises(StoreUnavailable, match="another process holds it: only one may write"):
+        MessageLog.open(path)
     log._connection.execute("ROLLBACK")
 
 
@@ -211,7 +209,9 @@ def test_a_full_disk_is_said_and_nothing_is_half_added(log):
 def test_a_file_that_is_no_database_is_refused(path, opened):
     path.parent.mkdir()
     path.write_bytes(b"this is a text " * 100)
-    with pytest.raises(StoreRefused, match=r"messages\.sqlite: got .*not a database.*; move the file aside"):
+    with pytest.raises(
+        StoreRefused, match=r"messages\.sqlite: got .*not a database.*; stop .* and run `filiere log repair`"
+    ):
         opened(path)
     assert path.read_bytes() == b"this is a text " * 100
 
@@ -241,7 +241,7 @@ def test_a_torn_file_is_refused_with_its_name(path):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with (
-        pytest.raises(StoreRefused, match=r"messages\.sqlite: got .*malformed.*restore it from a backup"),
+        pytest.raises(StoreRefused, match=r"messages\.sqlite: got .*malformed.*run `filiere log repair`"),
         MessageLog.open(path) as log,
     ):
         log.read(0, 1_000)
@@ -266,3 +266,130 @@ def test_closing_twice_is_harmless(path):
     log = MessageLog.open(path)
     log.close()
     log.close()
+
+
+def test_the_oldest_message_is_known(log):
+    assert log.first() == 0
+    log.append(batch(5))
+    assert log.first() == 1
+    log.prune(3, 100)
+    assert log.first() == 3
+
+
+def test_pruning_takes_the_oldest_below_an_offset_a_few_at_a_time(log):
+    log.append(batch(20))
+    assert log.prune(11, 4) == 4
+    assert [message.offset for message in log.read(0, 3)] == [5, 6, 7]
+    assert log.prune(11, 100) == 6
+    assert log.prune(11, 100) == 0
+    assert [message.payload for message in log.read(0, 100)] == [b"payload %d" % i for i in range(10, 20)]
+
+
+def test_the_last_message_is_never_pruned_so_that_offsets_do_not_start_again(path, log):
+    log.append(batch(5))
+    assert log.prune(1_000, 1_000) == 4
+    assert log.prune(1_000, 1_000) == 0
+    log.close()
+    with MessageLog.open(path) as again:
+        assert (again.first(), again.head()) == (5, 5)
+        assert again.append(batch(1)) == 6
+
+
+def test_pruning_stops_at_what_is_younger(log):
+    log.append([(TOPIC, b"", time_ns) for time_ns in (1, 2, 3, 10, 11, 12)])
+    assert log.prune(100, 100, older_than_ns=10) == 3
+    assert log.prune(100, 100, older_than_ns=10) == 0
+
+
+def test_one_message_from_a_clock_that_ran_ahead_does_not_stop_the_pruning(log):
+    log.append([(TOPIC, b"", time_ns) for time_ns in (10**18, 2, 3, 10, 11)])
+    assert log.prune(100, 100, older_than_ns=10) == 3
+
+
+def test_pruning_large_messages_is_limited_by_their_bytes(log):
+    log.append([(TOPIC, bytes(200_000), 1)] * 20)
+    pruned = [log.prune(1_000, 1_000) for _ in range(5)]
+    assert pruned == [6, 6, 6, 1, 0]
+
+
+def test_a_pruned_log_gives_its_space_back(path, log):
+    log.append([(TOPIC, bytes(4_000), 1)] * 5_000)
+    log.prune(5_000, 10**6)
+    while log.prune(5_000, 10**6):
+        pass
+    full = path.stat().st_size
+    while log.give_back(500):
+        pass
+    log.append(batch(1))
+    log.close()
+    assert path.stat().st_size < full / 3
+    with MessageLog.open(path) as again:
+        assert [message.offset for message in again.read(0, 9)] == [5_000, 5_001]
+
+
+def test_a_log_that_an_older_program_made_is_pruned_and_keeps_its_size(path):
+    path.parent.mkdir()
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(LAYOUT.tables[0])
+    connection.execute(f"PRAGMA application_id={LAYOUT.application_id}")
+    connection.execute("PRAGMA user_version=1")
+    connection.close()
+    with MessageLog.open(path) as log:
+        log.append([(TOPIC, bytes(4_000), 1)] * 3_000)
+        while log.prune(3_000, 10**6):
+            pass
+        assert log.give_back(500) == 0
+        assert log.first() == 3_000
+        assert log.lost() == ()
+        assert log.append(batch(2)) == 3_002
+
+
+@pytest.mark.parametrize(("time_ns", "offset"), [(0, 4), (30, 4), (31, 5), (40, 5), (45, 6), (60, 7), (61, 8)])
+def test_the_message_of_a_time_is_found(log, time_ns, offset):
+    log.append([(TOPIC, b"", time_ns) for time_ns in (1, 2, 3, 30, 40, 50, 60)])
+    log.prune(4, 100)
+    assert log.offset_at(time_ns) == offset
+
+
+def test_an_empty_log_has_no_message_of_any_time(log):
+    assert log.offset_at(0) == log.offset_at(10**18) == 1
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 60), st.integers(1, 9)), max_size=12))
+def test_pruned_and_appended_in_any_order_what_remains_is_as_it_was(tmp_path_factory, steps):
+    with MessageLog.open(tmp_path_factory.mktemp("log") / "messages.sqlite") as log:
+        head = 0
+        for count, before, limit in steps:
+            head = log.append(batch(count, start=head)) if count else head
+            log.prune(before, limit)
+            log.give_back(limit)
+            kept = log.read(0, 1_000)
+            assert [message.offset for message in kept] == list(range(log.first(), head + 1)) or not head
+            assert all(message.payload == b"payload %d" % (message.offset - 1) for message in kept)
+
+
+def test_what_lies_before_a_damaged_place_is_read_and_the_damage_is_named(path):
+    with MessageLog.open(path) as log:
+        for start in range(0, 4_000, 400):
+            log.append(batch(400, start=start))
+    damage(path, page=40)
+    read: list[Message] = []
+    told = ""
+    with MessageLog.open_reader(path) as log:
+        while not told:
+            try:
+                read += log.read(len(read), 4_000)
+            except StoreRefused as refused:
+                told = str(refused)
+    assert re.search(r"messages \d+ to \d+ cannot be read; stop .*filiere log repair", told)
+    assert [message.payload for message in read] == [b"payload %d" % n for n in range(len(read))]
+    assert len(read) > 1_000
+    assert f"messages {len(read) + 1} to" in told
+
+
+def damage(path, *, page, pages=1):
+    whole = bytearray(path.read_bytes())
+    whole[page * 4096 : (page + pages) * 4096] = bytes(pages * 4096)
+    path.write_bytes(whole)
