@@ -13,7 +13,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from structlog.testing import capture_logs
 
-from collector.intake import Broker, Intake, _Connection
+from collector.broker import Broker
+from collector.intake.connection import CallbackConnection, Ending, Session
+from collector.intake.intake import Intake
 from filiere.clock import system_clock
 from filiere.errors import StoreUnavailable
 from filiere.message_log import MessageLog
@@ -255,9 +257,12 @@ def test_a_subscription_that_is_refused_is_said_and_tried_again_on_a_new_connect
         def disconnect(self):
             self.disconnected = True
 
-    client, connection = Client(), _Connection(Broker(host="127.0.0.1", port=1, client_id="x"), system_clock)
+    session = Session(broker=Broker(host="127.0.0.1", port=1, client_id="x"), filters=("a/b", "c/d"))
+    client, connection = Client(), CallbackConnection(session, system_clock)
+    granted = ReasonCode(PacketTypes.SUBACK, "Granted QoS 1")
+    refused = ReasonCode(PacketTypes.SUBACK, "Not authorized")
     with capture_logs() as logs:
-        connection._on_subscribe(client, None, 1, [ReasonCode(PacketTypes.SUBACK, "Not authorized")], None)
+        connection._on_subscribe(client, None, 1, [granted, refused], None)
     assert client.disconnected
-    assert not connection.was_ready
-    assert logs[0]["event"] == "the broker refuses the subscription"
+    assert connection.ending is not Ending.LOST
+    assert (logs[0]["event"], logs[0]["topics"]) == ("the broker refuses the subscription", {"c/d": "Not authorized"})
