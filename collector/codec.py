@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import isfinite
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import msgspec
 
-from filiere.clock import from_ns, parse_time, to_text
+from collector.wire_time import BAD_TIME, column_ns, time_ns_of, time_value
 from filiere.errors import MessageRefused
 from filiere.readings import SEQ_NS
 
@@ -27,18 +28,13 @@ ROWS_MAX = SEQ_NS
 """Rows in one message: the stored time tells SEQ_NS rows of one instant apart, no more."""
 SEQ_MAX = 2**53
 """Every JSON reader holds integers exactly up to here."""
-TIME_NS_MAX = 2**62
-"""Both sides of 1970, so that the difference of any two times fits 64 bits."""
-NS_PER_MS = 1_000_000
 
 NOT_JSON, WRONG_SHAPE, WRONG_TOPIC, TOO_LARGE = "not_json", "wrong_shape", "wrong_topic", "too_large"
-LOCAL_TIME, BAD_TIME, NOT_FINITE = "local_time", "bad_time", "not_finite"
+NOT_FINITE = "not_finite"
 
 _SEGMENT = re.compile(r"[a-z0-9_-]{1,64}")
 _BOOT = r"\A[A-Za-z0-9_-]{1,32}\Z"
-_RFC_3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?P<offset>[Zz]|[+-][0-9]{2}:[0-9]{2})?"
-)
+_BOOTS_REMEMBERED = 4096
 _SHOWN_MAX = 80
 
 
@@ -94,6 +90,19 @@ class ReadingsMessage:
         return Identity(boot=self.boot, seq=self.seq, rows=len(self.time_ns))
 
 
+class Columns(msgspec.Struct, frozen=True, gc=False):  # one a message, so it must be cheap to make
+    """The same message as the recorder takes it."""
+
+    boot: str
+    seq: int
+    time_ns: Sequence[int]
+    names: tuple[str, ...]
+    """The signals, in the order of the message."""
+    values: Sequence[Sequence[float | None]]
+    """A column a signal, of one value a row."""
+    units: Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventMessage:
     """One EPCIS event of a terminal, its bytes as they were sent."""
@@ -113,11 +122,11 @@ _Seq = Annotated[int, msgspec.Meta(ge=0, le=SEQ_MAX)]
 
 
 class _Readings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    boot: _Boot
-    seq: _Seq
+    boot: str  # a pattern here would cost more than all the rest: it is remembered which ones are right
+    seq: int
     t: int | str | list[int | str]
     v: dict[str, float | list[float | None] | None]
-    u: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    u: dict[str, str] | None = None
 
 
 class _Event(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -143,6 +152,8 @@ _event_decoder = msgspec.json.Decoder(_Event)
 _state_decoder = msgspec.json.Decoder(_State)
 _numbered_decoder = msgspec.json.Decoder(_Numbered)
 _encoder = msgspec.json.Encoder()
+_MEASURED, _COLUMNS = {float}, {list}
+_NO_UNITS: Mapping[str, str] = MappingProxyType({})
 
 
 @lru_cache(maxsize=4096)
@@ -174,20 +185,67 @@ def topic_text(line_path: str, device: str, kind: str) -> str:
 
 
 def decode_readings(payload: bytes) -> ReadingsMessage:
+    """Payload of a `readings` topic → its rows, in their order. Raises MessageRefused, as `decode_columns`."""
+    found = decode_columns(payload)
+    return ReadingsMessage(
+        boot=found.boot,
+        seq=found.seq,
+        time_ns=tuple(found.time_ns),
+        values=dict(zip(found.names, map(tuple, found.values), strict=True)),
+        units=found.units,
+    )
+
+
+def decode_columns(payload: bytes) -> Columns:
     """Payload of a `readings` topic → its rows, in their order.
 
     Raises MessageRefused: too_large, not_json, not_finite, wrong_shape, local_time, bad_time.
     """
-    message = _decode(_readings_decoder, payload)
-    columns = isinstance(message.t, list)
-    times = message.t if isinstance(message.t, list) else [message.t]
-    _check_names(message, times, payload)
-    if not 1 <= len(times) <= ROWS_MAX:
-        raise MessageRefused(WRONG_SHAPE, f"got {len(times)} rows; expected 1 to {ROWS_MAX} in a message")
-    if message.seq + len(times) - 1 > SEQ_MAX:
-        raise MessageRefused(WRONG_SHAPE, f"got seq {message.seq} for {len(times)} rows; expected at most {SEQ_MAX}")
-    values: dict[str, tuple[float | None, ...]] = {}
-    measured = False
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        raise _too_large(payload)
+    try:
+        message = _readings_decoder.decode(payload)
+    except (ValueError, RecursionError) as error:
+        raise _refusal(payload, error) from None
+    times: Any = message.t
+    values: Any = message.v
+    columns = type(times) is list
+    # every string of a message is known here, and none may hold a quotation mark, so their number tells of names that
+    # stand twice: JSON readers keep the last one silently, and a value would be lost
+    marks = 10 + 2 * len(values)
+    if type(times) is not int:
+        marks += 2 * sum(type(time) is str for time in times) if columns else 2
+    units = _NO_UNITS
+    if message.u is not None:
+        units = message.u
+        marks += 2 + 4 * len(units)
+    if payload.count(b'"') != marks:
+        raise MessageRefused(WRONG_SHAPE, "got a name twice, or a quotation mark in a text; expected each name once")
+    if not _is_boot(message.boot) or not 0 <= message.seq <= SEQ_MAX:
+        raise MessageRefused(
+            WRONG_SHAPE,
+            f"got boot {_shown(message.boot)}, seq {message.seq}; expected 1 to 32 of [A-Za-z0-9_-], 0 to {SEQ_MAX}",
+        )
+    if set(map(type, values.values())) != (_COLUMNS if columns else _MEASURED):
+        _refuse_shape(message, columns=columns)
+    if columns:
+        _refuse_columns(message)
+        column_values, time_ns = list(values.values()), column_ns(times)
+    else:
+        column_values, time_ns = [(value,) for value in values.values()], [time_ns_of(times)]
+    for name in units:
+        if name not in values:
+            raise MessageRefused(WRONG_SHAPE, f"u.{_shown(name)}: got a unit without values; expected it in v too")
+    return Columns(message.boot, message.seq, time_ns, tuple(values), column_values, units)
+
+
+@lru_cache(maxsize=_BOOTS_REMEMBERED)
+def _is_boot(text: str) -> bool:
+    return re.match(_BOOT, text) is not None
+
+
+def _refuse_shape(message: _Readings, *, columns: bool) -> None:
+    """`v` is not all columns, or not all values that were measured. Raises MessageRefused where that is not right."""
     for name, column in message.v.items():
         if isinstance(column, list) is not columns:
             raise MessageRefused(
@@ -195,22 +253,32 @@ def decode_readings(payload: bytes) -> ReadingsMessage:
                 f"v.{_shown(name)}: got {'a column' if isinstance(column, list) else 'one value'}; expected"
                 f" {'a column, as t is one' if columns else 'one value, as t is one time'}",
             )
-        row_values = tuple(column) if isinstance(column, list) else (column,)
-        if len(row_values) != len(times):
+    if not columns and set(message.v.values()) <= {None}:
+        raise _nothing_measured()
+
+
+def _refuse_columns(message: _Readings) -> None:
+    """Raises MessageRefused: no rows or too many, a column of another length, nothing measured."""
+    assert isinstance(message.t, list)
+    rows = len(message.t)
+    if message.seq + rows - 1 > SEQ_MAX:
+        raise MessageRefused(WRONG_SHAPE, f"got seq {message.seq} for {rows} rows; expected at most {SEQ_MAX}")
+    if not 1 <= rows <= ROWS_MAX:
+        raise MessageRefused(WRONG_SHAPE, f"got {rows} rows; expected 1 to {ROWS_MAX} in a message")
+    measured = False
+    for name, column in message.v.items():
+        assert isinstance(column, list)
+        if len(column) != rows:
             raise MessageRefused(
-                WRONG_SHAPE, f"v.{_shown(name)}: got {len(row_values)} values; expected {len(times)}, one for each t"
+                WRONG_SHAPE, f"v.{_shown(name)}: got {len(column)} values; expected {rows}, one for each t"
             )
-        measured = measured or any(value is not None for value in row_values)
-        values[name] = row_values
+        measured = measured or column.count(None) < rows
     if not measured:
-        raise MessageRefused(WRONG_SHAPE, "got no measured value in v; expected at least one: send nothing instead")
-    units = {} if message.u is msgspec.UNSET else message.u
-    for name in units:
-        if name not in values:
-            raise MessageRefused(WRONG_SHAPE, f"u.{_shown(name)}: got a unit without values; expected it in v too")
-    return ReadingsMessage(
-        boot=message.boot, seq=message.seq, time_ns=tuple(map(_time_ns, times)), values=values, units=units
-    )
+        raise _nothing_measured()
+
+
+def _nothing_measured() -> MessageRefused:
+    return MessageRefused(WRONG_SHAPE, "got no measured value in v; expected at least one: send nothing instead")
 
 
 def decode_event(payload: bytes) -> EventMessage:
@@ -267,7 +335,7 @@ def encode_readings(message: ReadingsMessage) -> bytes:
             raise ValueError(f"{name}: got a value that is not finite; expected None where nothing was measured")
     if not 1 <= len(message.time_ns) <= ROWS_MAX:
         raise ValueError(f"got {len(message.time_ns)} rows; expected 1 to {ROWS_MAX} in a message")
-    times = [_time_value(time_ns) for time_ns in message.time_ns]
+    times = [time_value(time_ns) for time_ns in message.time_ns]
     one = len(times) == 1
     document: dict[str, object] = {
         "boot": message.boot,
@@ -290,40 +358,13 @@ def encode_state(state: str) -> bytes:
     return _encoder.encode({"state": state})
 
 
-def _time_value(time_ns: int) -> int | str:
-    if time_ns % NS_PER_MS == 0:
-        return time_ns // NS_PER_MS
-    if time_ns % 1000:
-        raise ValueError(f"got time {time_ns} ns; expected whole microseconds")
-    return from_ns(time_ns).isoformat().replace("+00:00", "Z")
-
-
-def _time_ns(value: int | str) -> int:
-    """`t` → UTC ns. Raises MessageRefused (local_time, bad_time)."""
-    if isinstance(value, str):
-        match = _RFC_3339.fullmatch(value)
-        if match is None:
-            raise MessageRefused(
-                BAD_TIME, f"t: got {_shown(value)}; expected RFC 3339 such as {to_text(0)}, or integer ms since 1970"
-            )
-        if match["offset"] is None:
-            raise MessageRefused(
-                LOCAL_TIME, f"t: got {_shown(value)}, a local time; expected an offset such as Z or +01:00"
-            )
-        try:
-            time_ns = parse_time(value.upper())
-        except ValueError as error:
-            raise MessageRefused(BAD_TIME, f"t: {error}") from None
-    else:
-        time_ns = value * NS_PER_MS
-    if not -TIME_NS_MAX <= time_ns <= TIME_NS_MAX:
-        raise MessageRefused(BAD_TIME, f"t: got {_shown(value)}; expected a time from 1824 to 2116, in ms since 1970")
-    return time_ns
+def _too_large(payload: bytes) -> MessageRefused:
+    return MessageRefused(TOO_LARGE, f"got {len(payload)} bytes; expected at most {PAYLOAD_BYTES_MAX}")
 
 
 def _decode(decoder: msgspec.json.Decoder[Any], payload: bytes) -> Any:
     if len(payload) > PAYLOAD_BYTES_MAX:
-        raise MessageRefused(TOO_LARGE, f"got {len(payload)} bytes; expected at most {PAYLOAD_BYTES_MAX}")
+        raise _too_large(payload)
     try:
         return decoder.decode(payload)
     except (ValueError, RecursionError) as error:
@@ -354,18 +395,6 @@ def _finite(text: str) -> float:
 
 def _refuse_number(text: str) -> float:
     raise MessageRefused(NOT_FINITE, f"got {text[:_SHOWN_MAX]}; expected a finite number, null where none was measured")
-
-
-def _check_names(message: _Readings, times: Sequence[int | str], payload: bytes) -> None:
-    """Refuse a name that appears twice: JSON readers keep the last one silently, and a value would be lost.
-
-    Every string of a message is known here, and none may hold a quotation mark, so their number tells.
-    """
-    texts = 5 + sum(isinstance(time, str) for time in times) + len(message.v)
-    if message.u is not msgspec.UNSET:
-        texts += 1 + 2 * len(message.u)
-    if payload.count(b'"') != 2 * texts:
-        raise MessageRefused(WRONG_SHAPE, "got a name twice, or a quotation mark in a text; expected each name once")
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

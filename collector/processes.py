@@ -1,23 +1,32 @@
-"""Composition of the collector's two processes: settings in, parts built here, run until asked to stop."""
+"""Composition of the collector's three processes: settings in, parts built here, run until asked to stop."""
 
 import fcntl
+import gc
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import structlog
 
 from collector.patience import Patience, Stopped
-from collector.record_book import RecordBook
+from collector.recorder.book import RecordBook
 from filiere.clock import system_clock
 from filiere.errors import SettingsError
 from filiere.message_log import MessageLog
 from filiere.plant import Plant
 from filiere.settings import Settings
 
+if TYPE_CHECKING:
+    from collector.recorder.recorder import Recorder
+
+GC_THRESHOLDS = (100_000, 50, 100)
+"""A chunk makes many rows that live until its end and form no circles: looking for these ten times less often saves a
+tenth of the recorder's time."""
 LOCK_WAIT_S = 0.1
 LOCK_S_MAX = 30.0
 """How long a process that was asked to stop may still hold its file when the next one starts."""
@@ -25,29 +34,44 @@ LOCK_S_MAX = 30.0
 _log = structlog.get_logger(__name__)
 
 
-def run_intake(settings: Settings, *, stop: threading.Event) -> None:
+def run_intake(settings: Settings, plant: Plant, *, stop: threading.Event) -> None:
     """Take messages from the broker into the message log until asked to stop.
 
     Raises:
-        SettingsError: another intake uses this data folder.
-        StoreRefused: the message log cannot be opened.
+        SettingsError: another intake uses this data folder; a line that it owns is not in the plant model; the files
+            for TLS are not what they should be.
     """
-    from collector.intake import Broker, Intake  # noqa: PLC0415 - the recorder needs no MQTT client
+    from collector.broker import broker_of, ssl_context  # noqa: PLC0415 - same
+    from collector.intake.assignment import HeldFilters, subscriptions  # noqa: PLC0415 - the recorder needs no MQTT client
+    from collector.intake.intake import Intake  # noqa: PLC0415 - same
+    from collector.intake.status import StatusFile  # noqa: PLC0415 - same
+    from collector.log.pruning import pruner_of  # noqa: PLC0415 - same
 
-    password = settings.mqtt_password
-    broker = Broker(
-        host=settings.mqtt_host,
-        port=settings.mqtt_port,
-        client_id=settings.mqtt_client_id,
-        username=settings.mqtt_username,
-        password=None if password is None else password.get_secret_value(),
-    )
+    broker, filters = broker_of(settings), subscriptions(plant, settings.mqtt_lines)
+    if broker.tls is not None:
+        ssl_context(broker.tls)
     random = Random()  # noqa: S311 - spreads waits, guards nothing
-    with suppress(Stopped), only_one(settings.data_dir / "intake.lock", stop):
-        patience = Patience(stop=stop, random=random, note=_say)
-        log = patience.until_done(lambda: MessageLog.open(settings.log_path))
-        with log:
-            Intake(broker=broker, log=log, clock=system_clock, random=random, stop=stop).run()
+    with suppress(Stopped), only_one(settings.data_dir / "intake.lock", stop), ExitStack() as stack:
+        status = StatusFile(settings.intake_status_path, log_path=settings.log_path, clock=system_clock)
+        stack.callback(status.close)
+
+        def note(problem: str | None) -> None:
+            _say(problem)
+            status.say(problem=problem)
+
+        patience = Patience(stop=stop, random=random, note=note)
+        log = stack.enter_context(patience.until_done(lambda: MessageLog.open(settings.log_path)))
+        Intake(
+            broker=broker,
+            log=log,
+            clock=system_clock,
+            random=random,
+            stop=stop,
+            filters=filters,
+            held=HeldFilters(settings.subscriptions_path, client_id=broker.client_id),
+            status=status,
+            chore=pruner_of(settings, log).step,
+        ).run()
 
 
 def run_recorder(settings: Settings, plant: Plant, *, stop: threading.Event) -> None:
@@ -57,12 +81,27 @@ def run_recorder(settings: Settings, plant: Plant, *, stop: threading.Event) -> 
         SettingsError: another recorder uses this data folder; the ledger's address is not one.
         StoreUnavailable, StoreRefused: the book, or the message log, fails.
     """
-    from collector.recorder import Recorder  # noqa: PLC0415 - the intake needs no SQLAlchemy
+    with (
+        suppress(Stopped),
+        only_one(settings.data_dir / "recorder.lock", stop),
+        recorder_of(settings, plant, stop=stop) as recorder,
+    ):
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        recorder.run()
+
+
+@contextmanager
+def recorder_of(settings: Settings, plant: Plant, *, stop: threading.Event) -> "Iterator[Recorder]":
+    """The recorder of a data folder, for who holds its lock. Raises as `run_recorder`, and Stopped."""
+    from collector.accounts.marks import marks_of  # noqa: PLC0415 - the intake needs no SQLAlchemy
+    from collector.recorder.recorder import Recorder  # noqa: PLC0415 - same
+    from collector.recorder.requests import FOLDER, RequestFolder  # noqa: PLC0415 - same
     from filiere.ledger import Ledger  # noqa: PLC0415 - same
     from filiere.readings_store import open_store  # noqa: PLC0415 - same
 
     random = Random()  # noqa: S311 - spreads waits, guards nothing
-    with suppress(Stopped), only_one(settings.data_dir / "recorder.lock", stop), ExitStack() as stack:
+    with ExitStack() as stack:
         book = stack.enter_context(RecordBook.open(settings.recorder_path))
         log = stack.enter_context(
             Patience(stop=stop, random=random, note=_say).until_done(lambda: MessageLog.open_reader(settings.log_path))
@@ -72,7 +111,7 @@ def run_recorder(settings: Settings, plant: Plant, *, stop: threading.Event) -> 
         stack.callback(store.close)
         ledger = patience.until_done(lambda: Ledger.open(settings.ledger_database_url))
         stack.callback(ledger.close)
-        Recorder(
+        yield Recorder(
             plant=plant,
             log=log,
             store=store,
@@ -81,15 +120,39 @@ def run_recorder(settings: Settings, plant: Plant, *, stop: threading.Event) -> 
             clock=system_clock,
             random=random,
             stop=stop,
-        ).run()
+            requests=RequestFolder(settings.data_dir / FOLDER),
+            account_marks=marks_of(settings, plant),
+        )
+
+
+def run_receipts(settings: Settings, *, stop: threading.Event) -> None:
+    """Answer each device with what of its numbers is in the message log, until asked to stop.
+
+    Raises:
+        SettingsError: another one uses this data folder.
+        StoreUnavailable, StoreRefused: the book, or the message log, fails.
+    """
+    from collector.broker import broker_of  # noqa: PLC0415 - the recorder needs no MQTT client
+    from collector.receipts.book import ReceiptBook  # noqa: PLC0415 - same
+    from collector.receipts.desk import ReceiptDesk, ReceiptSender  # noqa: PLC0415 - same
+
+    random = Random()  # noqa: S311 - spreads waits, guards nothing
+    with suppress(Stopped), only_one(settings.data_dir / "receipts.lock", stop), ExitStack() as stack:
+        patience = Patience(stop=stop, random=random, note=_say)
+        log = stack.enter_context(patience.until_done(lambda: MessageLog.open_reader(settings.log_path)))
+        open_book = partial(ReceiptBook.open, settings.recorder_path)
+        desk = patience.until_done(lambda: ReceiptDesk(log=log, open_book=open_book))
+        stack.callback(desk.close)
+        ReceiptSender(broker=broker_of(settings, "-receipts"), desk=desk, random=random, stop=stop).run()
 
 
 @contextmanager
-def only_one(path: Path, stop: threading.Event) -> Iterator[None]:
+def only_one(path: Path, stop: threading.Event, *, wait_s: float | None = None) -> Iterator[None]:
     """Hold a lock while the block runs: each file of the data folder has one writer. The kernel frees it at any death.
 
     Raises:
-        SettingsError: another process holds it for longer than a stopping one may, or the folder cannot be written.
+        SettingsError: another process holds it for longer than `wait_s`, or than a stopping one may; or the folder
+            cannot be written.
         Stopped: asked to stop while waiting for it.
     """
     try:
@@ -100,7 +163,7 @@ def only_one(path: Path, stop: threading.Event) -> Iterator[None]:
             f"FILIERE_DATA_DIR: got {path.parent} ({error.strerror}); expected a folder that may be made and written"
         ) from None
     with file:
-        for _ in range(int(LOCK_S_MAX / LOCK_WAIT_S)):
+        for _ in range(1 + int((LOCK_S_MAX if wait_s is None else wait_s) / LOCK_WAIT_S)):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break

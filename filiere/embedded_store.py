@@ -1,5 +1,6 @@
 """The readings store for a laptop: one SQLite file, nothing to install. One process writes, others read meanwhile."""
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -9,13 +10,14 @@ from typing import Self
 import numpy as np
 
 from filiere.readings import (
-    GOOD,
     QUALITIES,
+    AccountMark,
+    Block,
     Latest,
-    Row,
     RunMark,
     Series,
     quality_index,
+    refuse_bad_account,
     refuse_bad_device,
     refuse_bad_line,
     refuse_bad_signal,
@@ -37,7 +39,19 @@ CREATE TABLE IF NOT EXISTS run_mark (
   recipe TEXT NOT NULL, PRIMARY KEY (line, time_ns)
 ) WITHOUT ROWID
 """
-LAYOUT = Layout(kind="readings store", application_id=0x46695231, version=1, tables=(_SERIES, _READING, _RUN_MARK))
+_ACCOUNT_MARK = """
+CREATE TABLE IF NOT EXISTS account_mark (
+  collector TEXT NOT NULL, device TEXT NOT NULL, time_ns INTEGER NOT NULL, "values" TEXT NOT NULL,
+  PRIMARY KEY (collector, device, time_ns)
+) WITHOUT ROWID
+"""  # values as JSON: which there are grows with the program
+LAYOUT = Layout(
+    kind="readings store",
+    application_id=0x46695231,
+    version=2,
+    tables=(_SERIES, _READING, _RUN_MARK, _ACCOUNT_MARK),
+    upgrades={1: (_ACCOUNT_MARK,)},
+)
 
 _ROW = np.dtype([("time_ns", np.int64), ("value", np.float64), ("quality", np.uint8)])
 
@@ -62,33 +76,43 @@ class EmbeddedStore:
         """
         return cls(path, open_writer(path, LAYOUT))
 
-    def write(self, rows: Sequence[Row], marks: Sequence[RunMark] = ()) -> None:
+    def write(
+        self, blocks: Sequence[Block], marks: Sequence[RunMark] = (), accounts: Sequence[AccountMark] = ()
+    ) -> None:
         """See ReadingsStore."""
-        refuse_not_finite(rows)
+        refuse_not_finite(blocks)
         for mark in marks:
             refuse_bad_line(mark.line)
+        for account in accounts:
+            refuse_bad_account(account)
         with self._lock, translated(self._path):
             try:
                 with transaction(self._connection):
-                    self._insert(rows, marks)
+                    self._insert(blocks, marks, accounts)
             except BaseException:
                 self._series.clear()  # what was rolled back may have made some of them
                 raise
 
-    def _insert(self, rows: Sequence[Row], marks: Sequence[RunMark]) -> None:
-        self._connection.executemany("INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?)", self._readings(rows))
+    def _insert(self, blocks: Sequence[Block], marks: Sequence[RunMark], accounts: Sequence[AccountMark]) -> None:
+        self._connection.executemany("INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?)", self._readings(blocks))
         self._connection.executemany(
             "INSERT OR REPLACE INTO run_mark VALUES (?, ?, ?, ?, ?, ?)",
             ((mark.line, mark.time_ns, mark.state, mark.run, mark.lot, mark.recipe) for mark in marks),
         )
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO account_mark VALUES (?, ?, ?, ?)",
+            ((mark.collector, mark.device or "", mark.time_ns, json.dumps(dict(mark.values))) for mark in accounts),
+        )
 
-    def _readings(self, rows: Sequence[Row]) -> Iterator[tuple[int, int, float, int]]:
-        for row in rows:
-            for signal, value in row.values.items():
-                known = self._series.get((row.line, row.device, signal))
-                series = self._series_id(row.line, row.device, signal) if known is None else known
-                quality = quality_index(row.quality.get(signal, GOOD)) if row.quality else 0
-                yield series, row.time_ns, value + 0.0, quality
+    def _readings(self, blocks: Sequence[Block]) -> Iterator[tuple[int, int, float, int]]:
+        for block in blocks:
+            for signal, column in block.values.items():
+                known = self._series.get((block.line, block.device, signal))
+                series = self._series_id(block.line, block.device, signal) if known is None else known
+                flags = {place: quality_index(word) for place, word in block.quality.get(signal, {}).items()}
+                for place, (time_ns, value) in enumerate(zip(block.time_ns, column, strict=True)):
+                    if value is not None:
+                        yield series, time_ns, value + 0.0, flags.get(place, 0)
 
     def _series_id(self, line: str, device: str, signal: str) -> int:
         refuse_bad_line(line)

@@ -4,11 +4,13 @@ Written synchronously as joined line protocol: the client's batching mode loses 
 and says nothing. Read by InfluxQL, which gives ns times and shortest exact floats as JSON numbers.
 """
 
+import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import numpy as np
@@ -17,40 +19,31 @@ from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError
 
 from filiere.errors import FiliereError, StoreRefused, StoreUnavailable
+from filiere.line_protocol import account_line, block_lines, mark_line, tags_of
 from filiere.readings import (
     GOOD,
     MEASUREMENT,
     QUALITY_PREFIX,
-    RUN_FIELD_LOT,
-    RUN_FIELD_RECIPE,
-    RUN_FIELD_RUN,
-    RUN_FIELD_STATE,
-    RUN_MEASUREMENT,
     TAG_DEVICE,
-    TAG_LINE,
-    TAG_SITE,
-    TAG_WORKSHOP,
+    AccountMark,
+    Block,
     Latest,
-    Row,
     RunMark,
     Series,
     quality_index,
-    refuse_bad_device,
-    refuse_bad_line,
-    refuse_bad_signal,
     refuse_not_finite,
     split_key,
 )
 
 CONNECT_TIMEOUT_MS = 5_000
 READ_TIMEOUT_MS = 30_000
+NEAR = ("localhost", "127.0.0.1", "::1")
+"""Hosts to which lines go as they are. Elsewhere they go compressed: a tenth of the bytes for 0.3 µs a line."""
 CHUNK_LINES = 5_000
 """Lines of one write request: some MB, far below what the server takes in one."""
 WORDS_LENGTH_MAX = 500
 """Characters of the server's own words in a message."""
 
-_TAG_ESCAPES = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ "})
-_TEXT_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"'})
 _QUERY_ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", '"': '\\"', "\n": "\\n"})
 _NEXT_STEP = {
     400: "correct the line that it names",
@@ -70,14 +63,21 @@ class InfluxStore:
         self.name = f"InfluxDB {url}/{bucket}"
         self._bucket = bucket
         self._place = {"org": org, "bucket": bucket, "precision": "ns"}
+        self._compresses = urlsplit(url).hostname not in NEAR
         self._client = InfluxDBClient(url=url, token=token, org=org, timeout=(CONNECT_TIMEOUT_MS, READ_TIMEOUT_MS))
-        self._heads: dict[tuple[str, str], str] = {}
-        self._fields: dict[str, str] = {}
 
-    def write(self, rows: Sequence[Row], marks: Sequence[RunMark] = ()) -> None:
+    def write(
+        self, blocks: Sequence[Block], marks: Sequence[RunMark] = (), accounts: Sequence[AccountMark] = ()
+    ) -> None:
         """See ReadingsStore."""
-        refuse_not_finite(rows)
-        lines = iter([*(self._row_line(row) for row in rows if row.values), *map(_mark_line, marks)])
+        refuse_not_finite(blocks)
+        lines = iter(
+            [
+                *chain.from_iterable(map(block_lines, blocks)),
+                *map(mark_line, marks),
+                *(account_line(mark) for mark in accounts if mark.values),
+            ]
+        )
         while chunk := list(islice(lines, CHUNK_LINES)):
             self._send("\n".join(chunk))
 
@@ -86,32 +86,10 @@ class InfluxStore:
             record = lines.encode()
         except UnicodeEncodeError as error:
             raise StoreRefused(f"{self.name}: got text that is not Unicode ({error}); expected UTF-8") from None
-        self._call("POST", "/api/v2/write", "text/plain; charset=utf-8", query=self._place, body=record)
-
-    def _row_line(self, row: Row) -> str:
-        head = self._heads.get((row.line, row.device)) or self._head(row.line, row.device)
-        known = self._fields
-        # repr is the shortest text that gives the same float64 back; + 0.0 makes -0.0 positive, as in SQLite
-        fields = [
-            f"{known.get(signal) or self._field(signal)}={float(value) + 0.0!r}" for signal, value in row.values.items()
-        ]
-        if row.quality:
-            fields += [
-                f'{QUALITY_PREFIX}{self._field(signal)}="{quality}"'
-                for signal, quality in row.quality.items()
-                if quality_index(quality) and signal in row.values
-            ]
-        return f"{head} {','.join(fields)} {row.time_ns}"
-
-    def _head(self, line: str, device: str) -> str:
-        refuse_bad_device(device)
-        head = self._heads[line, device] = f"{MEASUREMENT},{TAG_DEVICE}={_tag(device)},{_line_tags(line)}"
-        return head
-
-    def _field(self, signal: str) -> str:
-        refuse_bad_signal(signal)
-        field = self._fields[signal] = _tag(signal)
-        return field
+        encoding = "gzip" if self._compresses else "identity"
+        if self._compresses:
+            record = gzip.compress(record, compresslevel=1)
+        self._call("POST", "/api/v2/write", "text/plain; charset=utf-8", encoding, query=self._place, body=record)
 
     def window(self, line: str, keys: Sequence[str], start_ns: int, stop_ns: int) -> tuple[Series, ...]:
         """See ReadingsStore."""
@@ -183,6 +161,7 @@ class InfluxStore:
         method: str,
         path: str,
         content_type: str = "application/json",
+        encoding: str = "identity",
         *,
         query: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
@@ -195,7 +174,12 @@ class InfluxStore:
                 method,
                 api.configuration.host + path,
                 query_params=query and list(query.items()),
-                headers={**api.default_headers, "Content-Type": content_type, "Accept": "application/json"},
+                headers={
+                    **api.default_headers,
+                    "Content-Type": content_type,
+                    "Content-Encoding": encoding,
+                    "Accept": "application/json",
+                },
                 post_params=form and list(form.items()),
                 body=body,
             )
@@ -227,9 +211,16 @@ class InfluxStore:
         status = error.status or 0
         text = f"{self.name}: the server said {status} {_words(error)}"
         if status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR or status == 0:
-            wait = error.headers.get("Retry-After") if error.headers else None
-            return StoreUnavailable(f"{text}; try again{f' in {wait} s' if wait else ''}")
+            wait_s = _retry_after_s(error)
+            again = "try again" if wait_s is None else f"try again in {wait_s:g} s"
+            return StoreUnavailable(f"{text}; {again}", retry_after_s=wait_s)
         return StoreRefused(f"{text}; {_NEXT_STEP.get(status, 'check FILIERE_INFLUX_URL')}")
+
+
+def _retry_after_s(error: ApiException) -> float | None:
+    """What the server asks for, s; None where it does not, or gives a date (InfluxDB never does)."""
+    text = str(error.headers.get("Retry-After")) if error.headers else ""
+    return float(text) if text.isascii() and text.isdigit() else None
 
 
 def _words(error: ApiException) -> str:
@@ -241,33 +232,8 @@ def _words(error: ApiException) -> str:
     return str(words)[:WORDS_LENGTH_MAX]
 
 
-def _mark_line(mark: RunMark) -> str:
-    texts = {
-        RUN_FIELD_STATE: mark.state,
-        RUN_FIELD_RUN: mark.run,
-        RUN_FIELD_LOT: mark.lot,
-        RUN_FIELD_RECIPE: mark.recipe,
-    }
-    fields = ",".join(f'{field}="{text.translate(_TEXT_ESCAPES)}"' for field, text in texts.items())
-    return f"{RUN_MEASUREMENT},{_line_tags(mark.line)} {fields} {mark.time_ns}"
-
-
-def _tag(text: str) -> str:
-    return text.translate(_TAG_ESCAPES)
-
-
-def _tags(line: str) -> Mapping[str, str]:
-    refuse_bad_line(line)
-    site, workshop, name = line.split("/")
-    return {TAG_LINE: name, TAG_SITE: site, TAG_WORKSHOP: workshop}  # sorted: what the server indexes fastest
-
-
-def _line_tags(line: str) -> str:
-    return ",".join(f"{tag}={_tag(value)}" for tag, value in _tags(line).items())
-
-
 def _line_condition(line: str) -> str:
-    return " AND ".join(f"{_identifier(tag)} = {_text(value)}" for tag, value in _tags(line).items())
+    return " AND ".join(f"{_identifier(tag)} = {_text(value)}" for tag, value in tags_of(line).items())
 
 
 def _window_query(line: str, device: str, signals: Sequence[str], start_ns: int, stop_ns: int) -> str:

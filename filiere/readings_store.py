@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from filiere.readings import Latest, Row, RunMark, Series
+from filiere.readings import AccountMark, Block, Latest, RunMark, Series
 from filiere.settings import Settings
 
 
@@ -17,8 +17,13 @@ class ReadingsStore(Protocol):
     name: str
     """For people: `InfluxDB http://…/bucket`, `embedded data/readings.sqlite`."""
 
-    def write(self, rows: Sequence[Row], marks: Sequence[RunMark] = ()) -> None:
-        """Keep rows and run marks; on the disk when it returns. Writing the same one twice leaves one."""
+    def write(
+        self, blocks: Sequence[Block], marks: Sequence[RunMark] = (), accounts: Sequence[AccountMark] = ()
+    ) -> None:
+        """Keep rows, run marks and account marks; on the disk when it returns. The same one twice leaves one.
+
+        Of two rows with the same device and time the later one stands, value by value.
+        """
         ...
 
     def window(self, line: str, keys: Sequence[str], start_ns: int, stop_ns: int) -> tuple[Series, ...]:

@@ -2,13 +2,14 @@
 
 import threading
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
 from collector.codec import ReadingsMessage, encode_event, encode_readings, topic_text
-from collector.record_book import RecordBook
-from collector.recorder import Recorder
+from collector.recorder.book import RecordBook
+from collector.recorder.recorder import Recorder
+from collector.recorder.requests import FOLDER, RequestFolder, Retry, Rewind
 from filiere.clock import NS_PER_S, parse_time
 from filiere.embedded_store import EmbeddedStore
 from filiere.errors import StoreRefused, StoreUnavailable
@@ -38,6 +39,19 @@ def signal(name, device="extruder", unit="Cel", range_low=-20.0, range_high=400.
         critical=True,
         limits=Limits(),
     )
+
+
+def with_signals(*more, unit="extruder"):
+    """The plant with more signals of its extruder, or with another unit that has them."""
+    model = plant()
+    line = model.lines[0]
+    if unit == "extruder":
+        units = tuple(replace(each, signals=(*each.signals, *more)) for each in line.units)
+    else:
+        label = Label(fr=unit, en=unit)
+        units = (*line.units, Unit(id=unit, label=label, signals=more, simulator={}))
+    workshop = replace(model.workshops[0], lines=(replace(line, units=units),))
+    return replace(model, workshops=(workshop,), digest=f"{unit}-{len(more)}")
 
 
 def plant():
@@ -87,14 +101,19 @@ class BreakableStore:
     writes: int = 0
     name: str = "breakable"
 
-    def write(self, rows, marks=()):
+    def write(self, blocks, marks=(), accounts=()):
         self.check()
-        if any(self.poison in row.values.values() for row in rows):
+        poison = self.poison
+        if poison is not None and any(poison in column for block in blocks for column in block.values.values()):
             raise StoreRefused("422: field type conflict")
         if any(mark.run == self.poison_run for mark in marks):
             raise StoreRefused("422: this mark")
         self.writes += 1
-        self.kept.write(rows, marks)
+        self.kept.write(blocks, marks, accounts)
+
+    def latest(self, line):
+        self.check()
+        return self.kept.latest(line)
 
     def check(self):
         if self.down:
@@ -113,6 +132,7 @@ class Rig:
     folder: Path
     clock_ns: int = NOON_NS
     stop: threading.Event = field(default_factory=threading.Event)
+    plant: Plant = field(default_factory=plant)
 
     def __enter__(self):
         self._stack = ExitStack()
@@ -129,6 +149,10 @@ class Rig:
         self._stack.close()
 
     @property
+    def requests(self):
+        return RequestFolder(self.folder / FOLDER)
+
+    @property
     def book_path(self):
         return self.folder / "recorder.sqlite"
 
@@ -137,7 +161,7 @@ class Rig:
             self.book.close()
         self.book = RecordBook.open(self.book_path)
         self.recorder = Recorder(
-            plant=plant(),
+            plant=self.plant,
             log=self.log,
             store=self.store,
             ledger=self.ledger,
@@ -145,6 +169,7 @@ class Rig:
             clock=lambda: self.clock_ns,
             random=Random(1),
             stop=self.stop,
+            requests=self.requests,
         )
 
     def arrive(self, *payloads, topic=TOPIC):
@@ -160,6 +185,29 @@ class Rig:
         """(time_ns, value, quality index) of every reading of a signal."""
         (series,) = self.store.kept.window(LINE, [key], -(2**62), 2**62)
         return list(zip(series.time_ns.tolist(), series.value.tolist(), series.quality.tolist(), strict=True))
+
+    def rewind(self, offset=1, *, empty=False):
+        """Judge again from a message on; with `empty`, into a store with nothing in it."""
+        if empty:
+            self.store.kept.close()
+            for file in self.folder.glob("readings.sqlite*"):
+                file.unlink()
+            self.store.kept = EmbeddedStore.open(self.folder / "readings.sqlite")
+        self.requests.place(Rewind(offset))
+        self.recorder.answer_requests()
+        self.record()
+
+    def retry(self, **choice):
+        """Judge again what is in quarantine. Returns the Outcome."""
+        name = self.requests.place(Retry(**choice))
+        self.recorder.answer_requests()
+        return self.requests.outcome(name)
+
+    def everything_stored(self):
+        """Every reading and every run mark of the store."""
+        query = "SELECT line, key, time_ns, value, quality FROM reading JOIN series ON series = id ORDER BY 1, 2, 3"
+        rows = self.store.kept._connection.execute(query).fetchall()
+        return rows, self.marks()
 
     def marks(self):
         rows = self.store.kept._connection.execute("SELECT time_ns, state, run, lot FROM run_mark ORDER BY time_ns")

@@ -6,14 +6,14 @@ import pytest
 
 from filiere.embedded_store import EmbeddedStore
 from filiere.errors import StoreRefused, StoreUnavailable
-from filiere.readings import STATE_RUNNING, Row, RunMark
+from filiere.readings import STATE_RUNNING, Block, RunMark
 
 LINE = "caux/textile/t1"
 MARK = RunMark(line=LINE, time_ns=1, state=STATE_RUNNING, run="R1", lot="L1", recipe="pp")
 
 
-def row(time_ns: int, *, signal: str = "melt_temp", value: float = 231.4) -> Row:
-    return Row(line=LINE, device="extruder", time_ns=time_ns, values={signal: value})
+def row(time_ns: int, *, signal: str = "melt_temp", value: float = 231.4) -> Block:
+    return Block.one(line=LINE, device="extruder", time_ns=time_ns, values={signal: value})
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_others_open_and_read_while_the_writer_is_in_the_middle_of_a_write(store
     monkeypatch.setattr("filiere.sqlite_file.BUSY_TIMEOUT_S", 0.0)
     store.write([row(1)])
     store._connection.execute("BEGIN IMMEDIATE")
-    store._insert([row(2)], ())
+    store._insert([row(2)], (), ())
     reader = EmbeddedStore.open(path)
     (series,) = reader.window(LINE, ["extruder.melt_temp"], 0, 9)
     assert series.time_ns.tolist() == [1]

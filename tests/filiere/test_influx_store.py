@@ -9,13 +9,13 @@ import pytest
 
 from filiere.errors import FiliereError, StoreRefused, StoreUnavailable
 from filiere.influx_store import InfluxStore
-from filiere.readings import OUT_OF_RANGE, STATE_IDLE, STATE_RUNNING, Row, RunMark
+from filiere.readings import OUT_OF_RANGE, STATE_IDLE, STATE_RUNNING, Block, RunMark
 
 LINE = "caux/textile/t1"
 LINE_TAGS = "line=t1,site=caux,workshop=textile"
 DEVICE_TAGS = f"device=extruder,{LINE_TAGS}"
 T0 = 1_795_425_245_250_000_041
-ROW = Row(line=LINE, device="extruder", time_ns=T0, values={"melt_temp": 231.4})
+ROW = Block.one(line=LINE, device="extruder", time_ns=T0, values={"melt_temp": 231.4})
 CALLS = {
     "write": lambda store: store.write([ROW]),
     "window": lambda store: store.window(LINE, ["extruder.melt_temp"], 0, T0),
@@ -159,7 +159,7 @@ def test_a_server_that_never_answers_means_wait(monkeypatch):
 
 def test_the_wire_holds_one_line_a_row_and_a_quality_only_where_it_is_not_good(answering):
     store, asked = answering(204)
-    row = Row(
+    row = Block.one(
         line=LINE,
         device="extruder",
         time_ns=T0,
@@ -266,3 +266,13 @@ def test_nothing_foreign_crosses_the_border(answering):
         for call in CALLS.values():
             with pytest.raises(FiliereError):
                 call(store)
+
+
+def test_lines_for_a_server_elsewhere_go_compressed_and_are_the_same(store, influxdb, monkeypatch):
+    monkeypatch.setattr("filiere.influx_store.NEAR", ())
+    far = InfluxStore(url=influxdb.url, token=influxdb.token, org=influxdb.org, bucket=store._bucket)
+    far.check()
+    far.write([ROW])
+    far.close()
+    (series,) = store.window(LINE, ["extruder.melt_temp"], 0, T0 + 1)
+    assert series.value.tolist() == [231.4]

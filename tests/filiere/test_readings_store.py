@@ -1,6 +1,8 @@
 """One contract on both readings stores: what one keeps, the other keeps too."""
 
 import contextlib
+import json
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +15,21 @@ from hypothesis import strategies as st
 from filiere.embedded_store import EmbeddedStore
 from filiere.errors import StoreRefused
 from filiere.influx_store import InfluxStore
-from filiere.readings import CLOCK_SUSPECT, GOOD, OUT_OF_RANGE, QUALITIES, STATE_RUNNING, Latest, Row, RunMark, Series
+from filiere.readings import (
+    ACCOUNT_MEASUREMENT,
+    CLOCK_SUSPECT,
+    COLLECTOR_MEASUREMENT,
+    GOOD,
+    OUT_OF_RANGE,
+    QUALITIES,
+    STATE_RUNNING,
+    UNKNOWN_DEVICE,
+    AccountMark,
+    Block,
+    Latest,
+    RunMark,
+    Series,
+)
 from filiere.readings_store import ReadingsStore, open_store
 from filiere.settings import load_settings
 
@@ -22,8 +38,12 @@ T0 = 1_795_425_245_250_000_041
 NewStore = Callable[[], ReadingsStore]
 
 
-def row(time_ns: int = T0, *, line: str = LINE, device: str = "extruder", quality: dict | None = None, **values) -> Row:
-    return Row(line=line, device=device, time_ns=time_ns, values=values or {"melt_temp": 231.4}, quality=quality or {})
+def row(
+    time_ns: int = T0, *, line: str = LINE, device: str = "extruder", quality: dict | None = None, **values
+) -> Block:
+    return Block.one(
+        line=line, device=device, time_ns=time_ns, values=values or {"melt_temp": 231.4}, quality=quality or {}
+    )
 
 
 def mark(time_ns: int = T0, *, state: str = STATE_RUNNING, run: str = "R1", lot: str = "L1") -> RunMark:
@@ -159,7 +179,7 @@ def test_latest_is_the_last_reading_of_each_signal_by_its_own_time(store):
 
 def test_nothing_to_write_is_written(store):
     store.write([])
-    store.write([Row(line=LINE, device="extruder", time_ns=T0, values={})])
+    store.write([Block.one(line=LINE, device="extruder", time_ns=T0, values={})])
     assert store.latest(LINE) == ()
 
 
@@ -282,3 +302,84 @@ def test_an_address_chooses_influxdb(influxdb):
     store.check()
     store.close()
     assert store.name == f"InfluxDB {influxdb.url}/filiere"
+
+
+# ---- account marks, which dashboards draw and no page reads: each adapter is asked in its own tongue
+
+
+def account(time_ns: int = T0, *, device: str | None = f"{LINE}/extruder", **values: float) -> AccountMark:
+    return AccountMark(collector="north", device=device, time_ns=time_ns, values=values or {"published": 3})
+
+
+def kept_accounts(store: ReadingsStore) -> list[tuple[str, str | None, int, dict[str, float]]]:
+    """(collector, device, time_ns, values) of every account mark, in the order of time."""
+    if isinstance(store, EmbeddedStore):
+        found = store._connection.execute('SELECT collector, device, time_ns, "values" FROM account_mark')
+        marks = [(collector, device or None, at, json.loads(text)) for collector, device, at, text in found]
+        return sorted(marks, key=lambda mark: mark[2])
+    assert isinstance(store, InfluxStore)
+    marks = []
+    for measurement in (ACCOUNT_MEASUREMENT, COLLECTOR_MEASUREMENT):
+        (tables,) = store._query([f'SELECT * FROM "{measurement}" GROUP BY *'])
+        for table in tables:
+            tags = {name: value for name, value in table["tags"].items() if value}
+            path = [tags[name] for name in ("site", "workshop", "line", "device") if name in tags]
+            for at, *fields in table["values"]:
+                values = {
+                    name: value for name, value in zip(table["columns"][1:], fields, strict=True) if value is not None
+                }
+                marks.append((tags["collector"], "/".join(path) or None, at, values))
+    return sorted(marks, key=lambda mark: mark[2])
+
+
+def test_accounts_of_devices_of_strangers_and_of_the_collector_are_kept_once(store):
+    marks = [
+        account(T0, published=3, stored=2, skew_s=-0.5),
+        account(T0 + 1, device=UNKNOWN_DEVICE, published=2.0**53),
+        account(T0 + 2, device=None, log_lag=7),
+    ]
+    store.write([], [], marks)
+    store.write([row()], [mark()], marks)
+    assert kept_accounts(store) == [
+        ("north", f"{LINE}/extruder", T0, {"published": 3, "stored": 2, "skew_s": -0.5}),
+        ("north", "?", T0 + 1, {"published": 2**53}),
+        ("north", None, T0 + 2, {"log_lag": 7}),
+    ]
+    assert [latest.key for latest in store.latest(LINE)] == ["extruder.melt_temp"]
+
+
+def test_an_account_of_an_instant_is_replaced_by_the_next_one(store):
+    store.write([], [], [account(published=1)])
+    store.write([], [], [account(published=2)])
+    assert [values for _, _, _, values in kept_accounts(store)] == [{"published": 2}]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        account(published=float("nan")),
+        account(skew_s=float("inf")),
+        account(device="extruder"),
+        account(device=f"{LINE}/ex\ntruder"),
+        account(device=""),
+        account(time=1.0),
+        AccountMark(collector="", device=None, time_ns=T0, values={"log_lag": 1}),
+        AccountMark(collector="a\nb", device=None, time_ns=T0, values={"log_lag": 1}),
+    ],
+)
+def test_an_account_that_one_store_could_not_keep_is_refused_by_both(store, bad):
+    with pytest.raises(StoreRefused, match=r"got .*; expected"):
+        store.write([], [], [account(), bad])
+    assert kept_accounts(store) == []
+
+
+def test_a_store_of_the_version_before_accounts_is_brought_up_to_date(tmp_path):
+    path = tmp_path / "readings.sqlite"
+    with contextlib.closing(EmbeddedStore.open(path)) as old:
+        old.write([row()])
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript("DROP TABLE account_mark; PRAGMA user_version = 1;")
+    with contextlib.closing(EmbeddedStore.open(path)) as store:
+        store.write([], [], [account()])
+        assert len(kept_accounts(store)) == 1
+        assert [latest.value for latest in store.latest(LINE)] == [231.4]

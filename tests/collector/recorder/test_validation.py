@@ -2,10 +2,12 @@
 
 import pytest
 
-from collector.codec import decode_readings, parse_topic, topic_text
-from collector.validation import AHEAD_NS_MAX, OLDEST_NS, Placement
+from collector.codec import decode_columns, parse_topic, topic_text
+from collector.recorder.blocks import PendingBlock
+from collector.recorder.validation import AHEAD_NS_MAX, OLDEST_NS, Placement
 from filiere.clock import NS_PER_S
 from filiere.errors import MessageRefused
+from filiere.message_log import Message
 from filiere.readings import CLOCK_SUSPECT, OUT_OF_RANGE, stored_time_ns
 from tests.collector.builders import LINE, NOON_NS, TOPIC, plant, readings
 
@@ -13,7 +15,20 @@ PLACEMENT = Placement(plant())
 
 
 def judged(payload, *, topic=TOPIC, record_time_ns=NOON_NS):
-    return PLACEMENT.rows(parse_topic(topic.encode()), decode_readings(payload), record_time_ns)
+    """What becomes of a lone message."""
+    place, message = PLACEMENT.place(parse_topic(topic.encode())), decode_columns(payload)
+    columns = PLACEMENT.columns(place, message)
+    pending = PendingBlock(place=place, names=message.names, numbered=True, columns=tuple([] for _ in columns))
+    seqs = range(message.seq, message.seq + len(message.time_ns))
+    pending.add(Message(1, topic.encode(), payload, record_time_ns), message.boot, seqs, message.time_ns, columns)
+    return pending.judged()
+
+
+def only(judged):
+    """The values and qualities of a block of one row."""
+    (row,) = judged.block.rows()
+    values = {signal: value for signal, (value,) in row.values.items()}
+    return values, {signal: flags[0] for signal, flags in row.quality.items()}
 
 
 def refusal(payload, **where):
@@ -23,10 +38,9 @@ def refusal(payload, **where):
 
 
 def test_a_known_signal_is_placed_on_its_line_and_device():
-    (row,) = judged(readings(seq=41, time_ns=NOON_NS, melt_temp=230.5))
-    assert (row.row.line, row.row.device, row.row.values) == (LINE, "extruder", {"melt_temp": 230.5})
-    assert row.row.time_ns == NOON_NS + 41
-    assert row.row.quality == {}
+    found = judged(readings(seq=41, time_ns=NOON_NS, melt_temp=230.5))
+    assert (found.block.line, found.block.device, found.block.time_ns) == (LINE, "extruder", [NOON_NS + 41])
+    assert only(found) == ({"melt_temp": 230.5}, {})
 
 
 def test_an_unknown_device_is_refused_and_the_known_ones_are_named():
@@ -40,7 +54,7 @@ def test_an_unknown_line_is_refused():
 
 
 def test_a_terminal_sends_events_and_no_readings():
-    assert PLACEMENT.signals(parse_topic(topic_text(LINE, "terminal", "events").encode())) == {}
+    assert PLACEMENT.place(parse_topic(topic_text(LINE, "terminal", "events").encode())).signals == {}
     assert refusal(readings(), topic=topic_text(LINE, "terminal", "readings"))[0] == "unknown_device"
 
 
@@ -52,8 +66,8 @@ def test_an_unknown_signal_is_refused_and_the_known_ones_are_named():
 
 
 def test_a_convertible_unit_is_converted():
-    (row,) = judged(readings(melt_temp=503.65, melt_pressure=44, units={"melt_temp": "K", "melt_pressure": "bar"}))
-    assert row.row.values == pytest.approx({"melt_temp": 230.5, "melt_pressure": 44.0})
+    stated = readings(melt_temp=503.65, melt_pressure=44, units={"melt_temp": "K", "melt_pressure": "bar"})
+    assert only(judged(stated))[0] == pytest.approx({"melt_temp": 230.5, "melt_pressure": 44.0})
 
 
 @pytest.mark.parametrize("unit", ["kg", "°C", "", "Cel; drop"])
@@ -69,40 +83,37 @@ def test_a_conversion_that_overflows_is_refused():
 
 @pytest.mark.parametrize("value", [-20.5, 400.5, 65532, -175])
 def test_a_value_that_the_sensor_cannot_mean_is_kept_and_flagged(value):
-    (row,) = judged(readings(melt_temp=value, melt_pressure=44))
-    assert row.row.values == {"melt_temp": value, "melt_pressure": 44.0}
-    assert row.row.quality == {"melt_temp": OUT_OF_RANGE}
+    found = judged(readings(melt_temp=value, melt_pressure=44))
+    assert only(found) == ({"melt_temp": value, "melt_pressure": 44.0}, {"melt_temp": OUT_OF_RANGE})
+    assert found.out_of_range == 1
 
 
 @pytest.mark.parametrize("value", [-20, 400])
 def test_the_limits_of_the_range_are_inside_it(value):
-    assert judged(readings(melt_temp=value))[0].row.quality == {}
+    assert judged(readings(melt_temp=value)).block.quality == {}
 
 
 @pytest.mark.parametrize("time_ns", [0, OLDEST_NS - 1000, NOON_NS + AHEAD_NS_MAX + 1000])
 def test_an_impossible_clock_is_flagged_and_the_time_of_arrival_is_stored(time_ns):
-    (row,) = judged(readings(seq=7, time_ns=time_ns, melt_temp=230, melt_pressure=999))
-    assert row.clock_suspect
-    assert row.event_time_ns == time_ns
-    assert row.row.time_ns == stored_time_ns(NOON_NS, 7)
-    assert row.row.quality == {"melt_temp": CLOCK_SUSPECT, "melt_pressure": OUT_OF_RANGE}
+    found = judged(readings(seq=7, time_ns=time_ns, melt_temp=230, melt_pressure=999))
+    assert (found.suspects, found.believed_ns) == ([0], [])
+    assert found.block.time_ns == [stored_time_ns(NOON_NS, 7)]
+    assert only(found)[1] == {"melt_temp": CLOCK_SUSPECT, "melt_pressure": OUT_OF_RANGE}
 
 
 @pytest.mark.parametrize("time_ns", [OLDEST_NS, NOON_NS + AHEAD_NS_MAX, NOON_NS - 30 * 24 * 3600 * NS_PER_S])
 def test_a_possible_clock_is_believed(time_ns):
-    (row,) = judged(readings(time_ns=time_ns))
-    assert not row.clock_suspect
-    assert row.row.time_ns == time_ns
+    found = judged(readings(time_ns=time_ns))
+    assert (found.suspects, found.block.time_ns) == ([], [time_ns])
 
 
 def test_rows_of_one_suspect_message_stay_apart():
-    rows = judged(readings(rows=1000, time_ns=0))
-    assert len({row.row.time_ns for row in rows}) == 1000
+    assert len(set(judged(readings(rows=1000, time_ns=0)).block.time_ns)) == 1000
 
 
-def test_what_was_not_measured_is_not_stored():
+def test_what_was_not_measured_has_no_value():
     payload = b'{"boot":"b","seq":0,"t":[%d,%d],"v":{"melt_temp":[null,230],"melt_pressure":[null,null]}}' % (
         NOON_NS // 10**6,
         NOON_NS // 10**6,
     )
-    assert [row.row.values for row in judged(payload)] == [{}, {"melt_temp": 230.0}]
+    assert judged(payload).block.values == {"melt_temp": [None, 230.0], "melt_pressure": [None, None]}

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.audit import audit
+from collector.accounts.audit import audit
+from collector.recorder.requests import Retry, Rewind
 from tests.chain_events import closed, portion, received, some_plant
-from tests.collector.builders import LINE, TERMINAL_TOPIC, TOPIC, Rig, event, readings
+from tests.collector.builders import LINE, TERMINAL_TOPIC, TOPIC, Rig, event, readings, signal, with_signals
 
-CALLS = ("store.write", "ledger.append", "ledger.held", "ledger.events", "book.commit")
+CALLS = ("store.write", "ledger.append", "ledger.held", "ledger.events", "book.commit", "book.note", "book.earlier")
 
 
 class Killed(BaseException):
@@ -37,14 +38,25 @@ def let_arrive(rig: Rig, sent: list[tuple[str, bytes]]) -> None:
         rig.clock_ns += 1_000_000_000
 
 
-def record_with_kills(rig: Rig, dice: random.Random, kills: int, monkeypatch) -> None:
+def record(rig: Rig) -> None:
+    while rig.recorder.step():
+        pass
+
+
+def judge_again(rig: Rig) -> None:
+    """What was asked for before a kill is asked for still."""
+    rig.recorder.answer_requests()
+    record(rig)
+
+
+def with_kills(rig: Rig, work, dice: random.Random, kills: int, monkeypatch) -> None:
+    """Do some work, killed and started again as often as that."""
     while True:
         with monkeypatch.context() as patch:
             if kills:
                 kill_at_some_call(rig, dice, patch)
             try:
-                while rig.recorder.step():
-                    pass
+                work(rig)
             except Killed:
                 kills -= 1
             else:
@@ -78,19 +90,41 @@ def outcome(rig: Rig) -> tuple[object, ...]:
     return audit(rig.book_path), refused, chain.lots, chain.runs, rig.ledger.held(), rig.stored(), rig.marks()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(dice=st.randoms(use_true_random=False), kills=st.integers(1, 4), chunk=st.integers(1, 12))
 def test_killed_anywhere_it_records_what_it_would_have_undisturbed(tmp_path_factory, dice, kills, chunk):
     sent = arrivals(dice)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("collector.recorder.CHUNK_MESSAGES_MAX", chunk)
-        patch.setattr("collector.recorder.READ_MESSAGES", chunk)
+        patch.setattr("collector.recorder.recorder.CHUNK_MESSAGES_MAX", chunk)
+        patch.setattr("collector.recorder.recorder.READ_MESSAGES", chunk)
         with Rig(tmp_path_factory.mktemp("straight")) as straight, Rig(tmp_path_factory.mktemp("killed")) as killed:
             let_arrive(straight, sent)
             let_arrive(killed, sent)
-            while straight.recorder.step():
-                pass
-            record_with_kills(killed, dice, kills, patch)
+            record(straight)
+            with_kills(killed, record, dice, kills, patch)
             assert outcome(killed) == outcome(straight)
             assert all(account.closes for account in audit(killed.book_path))
             assert {f"{LINE}/extruder", f"{LINE}/terminal"} <= {account.device for account in audit(killed.book_path)}
+
+
+@settings(max_examples=12, deadline=None)
+@given(dice=st.randoms(use_true_random=False), kills=st.integers(1, 3), chunk=st.integers(1, 12))
+def test_killed_while_it_judges_again_it_goes_on_and_doubles_nothing(tmp_path_factory, dice, kills, chunk):
+    sent = arrivals(dice)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("collector.recorder.recorder.CHUNK_MESSAGES_MAX", chunk)
+        patch.setattr("collector.recorder.recorder.READ_MESSAGES", chunk)
+        patch.setattr("collector.recorder.recorder.RETRY_MESSAGES", chunk)
+        with Rig(tmp_path_factory.mktemp("straight")) as straight, Rig(tmp_path_factory.mktemp("killed")) as killed:
+            for rig in (straight, killed):
+                let_arrive(rig, sent)
+                record(rig)
+                rig.plant = with_signals(signal("colour", unit="1"))  # what was refused for its colour is good now
+                rig.restart()
+                rig.requests.place(Rewind(dice.randint(1, len(sent))) if rig is killed else Retry())
+            judge_again(straight)
+            with_kills(killed, judge_again, dice, kills, patch)
+            killed.requests.place(Retry())
+            with_kills(killed, judge_again, dice, kills, patch)
+            assert outcome(killed) == outcome(straight)
+            assert all(account.closes for account in audit(killed.book_path))
