@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+EXIT_NOT_RECEIPTED = 1
+
 
 def simulate(
     speed: float = typer.Option(60.0, min=0.0, help="Times as fast as the clock, until caught up; 0 = all it can."),
@@ -16,13 +18,16 @@ def simulate(
         False, "--fresh", help="Forget where an earlier simulation stopped; use an empty folder."
     ),
     rows: int = typer.Option(10, min=1, max=1000, help="Most rows in a message."),
-    again: int = typer.Option(0, min=0, help="Publish the last so many once more, after a broker was lost."),
     as_json: bool = typer.Option(False, "--json", help="Say the result as JSON on standard output."),
     stop_with_stdin: bool = typer.Option(
         False, "--stop-with-stdin", help="Stop when standard input ends: for who starts this as a child."
     ),
 ) -> None:
-    """Publish simulated lines by MQTT, as real ones would; goes on where the last one stopped."""
+    """Publish simulated lines by MQTT, as real ones would; goes on where the last one stopped.
+
+    What the collector has not receipted waits in the data folder, and is sent by the next start. Exit status 1: the
+    lots are made, and no receipt came for a minute.
+    """
     from filiere.settings import load_settings
     from simulators.simulate import Order, run_simulation
 
@@ -33,12 +38,13 @@ def simulate(
         start_ns=_start_ns(start),
         fresh=fresh,
         rows_max=rows,
-        again=again,
         stop_with_stdin=stop_with_stdin,
     )
     result = run_simulation(load_settings(), order)
     if as_json:
         sys.stdout.write(json.dumps(result) + "\n")
+    if not (result["flushed"] or result["asked_to_stop"]):
+        raise typer.Exit(EXIT_NOT_RECEIPTED)
 
 
 def demo(

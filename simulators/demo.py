@@ -15,8 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from collector.audit import DeviceAccount, audit
-from collector.codec import STATE, encode_state, topic_text
+from collector.accounts.audit import DeviceAccount, audit
 from filiere.archive import read_run
 from filiere.chain import Run
 from filiere.errors import FiliereError, SettingsError
@@ -26,25 +25,19 @@ from filiere.settings import Settings, load_settings, variable
 from processing.certificate import read_certificate, verify
 from processing.files import REFUSAL_SUFFIX, archive_path, certificate_path, refusal_path
 from simulators.children import Child, Children, Interrupted, filiere_command
-from simulators.cycle import TERMINAL
 from simulators.demo_view import Screen
 from simulators.observation import Finished, Observer
-from simulators.publisher import knock
 from simulators.services import Found, find_broker, find_store, refuse_taken_port
-from simulators.simulate import STATE_FILE, broker_of, stop_signals
+from simulators.simulate import OUTBOX_FILE, STATE_FILE, stop_signals
 
-COLLECTOR_START_S = 60.0
-KNOCK_S = 0.3
 DRAIN_S = 60.0
 STABLE_S = 0.5
 CERTIFICATES_S = 60.0
 VIEW_S = 0.5
-AGAIN = 1000
-"""Publications of each line that are sent once more after a demo that was killed."""
 LOGS, LOCK = "logs", "demo.lock"
 EXIT_OK, EXIT_NOT_PROVEN, EXIT_ERROR = 0, 1, 2
 REMADE = (
-    *("messages.sqlite", "recorder.sqlite", "readings.sqlite", "ledger.sqlite", STATE_FILE),
+    *("messages.sqlite", "recorder.sqlite", "readings.sqlite", "ledger.sqlite", STATE_FILE, OUTBOX_FILE),
     *("archive", "certificates", "broker", "influxdb", LOGS),
 )
 """What `--fresh` removes, and nothing else: the issuer's keys stay, certificates that were handed out need them."""
@@ -74,12 +67,9 @@ class _Demo:
     children: Children
     observer: Observer
     screen: Screen
-    clean: bool = True
-    """The demo before this one in the same folder stopped as it should."""
-    head_before: int = 0
     simulator: Child | None = None
     published: int | None = None
-    """What the simulator said that the broker acknowledged; None until it has ended."""
+    """Messages, as the simulator said; None until it has ended."""
     finished: list[Finished] = field(default_factory=list)
 
 
@@ -99,7 +89,7 @@ def run_demo(order: DemoOrder) -> int:
             " none, or no --fresh"
         )
     _make_folder(settings.data_dir)
-    with stop_signals() as signals, _only_demo(settings.data_dir) as clean:
+    with stop_signals() as signals, _only_demo(settings.data_dir):
         if order.fresh:
             _empty(settings)
         children = Children(logs_dir=settings.data_dir / LOGS, interrupted=lambda: signals.count > 0)
@@ -112,7 +102,6 @@ def run_demo(order: DemoOrder) -> int:
                 children=children,
                 observer=Observer(settings=settings, plant=plant),
                 screen=screen,
-                clean=clean,
             )
             screen.opening(found, settings)
             try:
@@ -175,27 +164,14 @@ def _run(demo: _Demo) -> int:
 
 
 def _start(demo: _Demo) -> None:
+    """In any order: what is published before the collector listens waits in the simulator's outbox."""
     order, children = demo.order, demo.children
-    demo.head_before = demo.observer.log_head()
     children.start("collect", filiere_command("collect", "--stop-with-stdin"))
-    broker = broker_of(demo.settings)
-    topic = topic_text(demo.plant.lines[0].path, TERMINAL, STATE)
-
-    def heard() -> bool:
-        return demo.observer.log_head() > demo.head_before
-
-    def collecting() -> bool:
-        return heard() or knock(broker, topic, encode_state("online"), answered=heard, wait_s=KNOCK_S)
-
-    children.wait_until("démarrage du collecteur", collecting, timeout_s=COLLECTOR_START_S)
     arguments = ["--json", "--stop-with-stdin", "--speed", str(order.speed)]
     if order.lots is not None:
         arguments += ["--lots", str(order.lots)]
     if order.seed is not None:
         arguments += ["--seed", str(order.seed)]
-    if not demo.clean:
-        # The broker may have died with messages that it had acknowledged; what comes twice is stored once.
-        arguments += ["--again", str(AGAIN)]
     demo.simulator = children.start("simulate", filiere_command("simulate", *arguments))
     # After the simulator: the first reading comes sooner when they do not all start at once.
     children.start("serve", filiere_command("serve", "--stop-with-stdin"))
@@ -237,9 +213,7 @@ def _stop_simulator(demo: _Demo) -> None:
 
 
 def _drain(demo: _Demo) -> None:
-    """Wait until all that the broker acknowledged is recorded. Raises SettingsError when it takes too long."""
-    # One more: the message that showed that the collector listens.
-    expected = demo.head_before + 1 + (demo.published or 0)
+    """Wait until all that the collector has is recorded. Raises SettingsError when it takes too long."""
     last, since = -1, time.monotonic()
 
     def drained() -> bool:
@@ -247,7 +221,7 @@ def _drain(demo: _Demo) -> None:
         head, recorder = demo.observer.log_head(), demo.observer.recorder()
         if head != last:
             last, since = head, time.monotonic()
-        done = recorder is not None and recorder.bookmark >= head >= expected
+        done = recorder is not None and recorder.bookmark >= head
         return done and time.monotonic() - since >= STABLE_S
 
     demo.children.wait_until("enregistrement des derniers messages", drained, timeout_s=DRAIN_S)
@@ -348,9 +322,9 @@ def _make_folder(data_dir: Path) -> None:
 
 
 @contextmanager
-def _only_demo(data_dir: Path) -> Iterator[bool]:
-    """One demo a data folder; says whether the one before stopped cleanly. The kernel frees the lock at any death."""
-    with (data_dir / LOCK).open("a+b") as file:
+def _only_demo(data_dir: Path) -> Iterator[None]:
+    """One demo a data folder. The kernel frees the lock at any death."""
+    with (data_dir / LOCK).open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -358,13 +332,7 @@ def _only_demo(data_dir: Path) -> Iterator[bool]:
                 f"{data_dir}: got a data folder where another demo runs; expected another folder (--data), or that one"
                 " stopped first"
             ) from None
-        file.seek(0)
-        clean = not file.read()
-        file.write(b"running")
-        file.flush()
-        yield clean
-        # Only reached when nothing went wrong; a killed demo leaves its mark.
-        file.truncate(0)
+        yield
 
 
 def _empty(settings: Settings) -> None:

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from collector.audit import DeviceAccount
+from collector.accounts.audit import DeviceAccount
 from filiere.settings import Settings
 from simulators.observation import Finished, View
 from simulators.services import Found

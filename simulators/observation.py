@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from collector.audit import RecorderState, recorder_state
+from collector.accounts.audit import RecorderState, recorder_state
 from filiere.chain import Chain, Run
 from filiere.clock import NS_PER_S, from_ns
 from filiere.errors import FiliereError, NotAuthentic, NotFound

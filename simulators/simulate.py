@@ -1,4 +1,4 @@
-"""The shell of `filiere simulate`: state file, signals, progress line, publisher."""
+"""The shell of `filiere simulate`: state file, signals, progress line, outbox."""
 
 import signal
 import sys
@@ -11,17 +11,22 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+from collector.broker import broker_of, ssl_context
+from collector.outbox import Outbox, OutboxError, Sender
 from collector.supervisor import stop_with_standard_input
 from filiere.clock import NS_PER_S, Clock, system_clock, to_text
-from filiere.errors import SettingsError
+from filiere.errors import SettingsError, StoreRefused
 from filiere.plant import Plant
 from filiere.plant_file import load_plant
 from filiere.settings import Settings
-from simulators.publisher import Broker, Progress, Publisher
-from simulators.simulation import beginning, rewound, simulate
+from filiere.terminal import printable
+from simulators.publisher import Progress, Publisher
+from simulators.simulation import beginning, simulate
 from simulators.state import SimulatorState, read_state, write_state
 
-STATE_FILE = "simulator.json"
+STATE_FILE, OUTBOX_FILE = "simulator.json", "simulator-outbox.sqlite"
+OUTBOX_BYTES_MAX = 512 * 1024 * 1024
+"""Days of both lines; beyond it, simulated time stands still until the collector is back."""
 DAYS_BEFORE = 7
 """Without a start, virtual time begins this many days before now, at a full hour; earlier for many lots."""
 LOTS_A_DAY = 3
@@ -42,49 +47,64 @@ class Order:
     start_ns: int | None = None
     fresh: bool = False
     rows_max: int = 10
-    again: int = 0
-    """So many publications of each line are sent once more: a broker may have lost what it had acknowledged."""
     stop_with_stdin: bool = False
     """Stop when standard input ends: whoever started this holds the other end."""
 
 
 def run_simulation(settings: Settings, order: Order, *, clock: Clock = system_clock) -> dict[str, object]:
-    """Publish until the lots are made or a signal comes; flushes and keeps the state. Returns what was done.
+    """Publish until the lots are made or a signal comes. Returns what was done.
+
+    Broker and collector may come later, or go meanwhile: what has no receipt is in the outbox, and is sent by the next
+    start too.
 
     Raises:
-        SettingsError: no broker, or a state of another seed, start or plant.
+        SettingsError: a state of another seed, start or plant; a certificate that cannot be read.
+        StoreRefused: the outbox's file is damaged, or another simulation has it.
     """
     plant = load_plant(settings.plant)
     path = settings.data_dir / STATE_FILE
-    state = opening_state(plant, path, order, clock)
-    state = rewound(state, order.again)
-    stream = simulate(
-        plant, seed=state.seed, start_ns=state.start_ns, lots=order.lots, state=state, rows_max=order.rows_max
-    )
-    began_s = time.monotonic()
     broker = broker_of(settings)
+    tls = None if broker.tls is None else ssl_context(broker.tls)
+    began_s = time.monotonic()
     line = _ProgressLine(sys.stderr)
     orphan = threading.Event()
     if order.stop_with_stdin:
         stop_with_standard_input(orphan)
-    with stop_signals() as signals, Publisher(broker, state, clock=clock) as publisher:
+    with (
+        stop_signals() as signals,
+        _outbox_in_words(),
+        Outbox.open(settings.data_dir / OUTBOX_FILE, bytes_max=OUTBOX_BYTES_MAX) as outbox,
+        Sender(
+            outbox, host=broker.host, port=broker.port, username=broker.username, password=broker.password, tls=tls
+        ) as sender,
+    ):
+        state = opening_state(plant, path, order, clock)
+        stream = simulate(
+            plant, seed=state.seed, start_ns=state.start_ns, lots=order.lots, state=state, rows_max=order.rows_max
+        )
+        publisher = Publisher(outbox, sender, state, clock=clock)
 
-        def stop() -> bool:
+        def asked() -> bool:
             return signals.count > 0 or orphan.is_set()
 
         def note(progress: Progress) -> None:
             line.show(progress)
             write_state(path, publisher.state)
 
-        ended = publisher.publish_all(stream, speed=order.speed, stop=stop, note=note)
-        flushed = publisher.flush(stop=lambda: signals.count > 1)
+        ended = publisher.publish_all(stream, speed=order.speed, stop=asked, note=note)
         write_state(path, publisher.state)
+        flushed = ended and publisher.flush(stop=asked)
+        if not flushed:
+            flushed = publisher.flush_briefly(stop=lambda: signals.count > 1)
+        waiting = outbox.messages
     took_s = time.monotonic() - began_s
-    line.end(publisher.published, took_s, flushed=flushed)
+    line.end(publisher.published, took_s, waiting=waiting)
     return {
         "ended": ended,
         "flushed": flushed,
+        "asked_to_stop": asked(),
         "published": publisher.published,
+        "waiting": waiting,
         "seconds": round(took_s, 3),
         "messages_per_s": round(publisher.published / took_s, 1) if took_s else 0.0,
         "seed": state.seed,
@@ -92,12 +112,12 @@ def run_simulation(settings: Settings, order: Order, *, clock: Clock = system_cl
     }
 
 
-def broker_of(settings: Settings) -> Broker:
-    """The broker of the settings."""
-    password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else ""
-    return Broker(
-        host=settings.mqtt_host, port=settings.mqtt_port, username=settings.mqtt_username or "", password=password
-    )
+@contextmanager
+def _outbox_in_words() -> Iterator[None]:
+    try:
+        yield
+    except OutboxError as error:
+        raise StoreRefused(str(error)) from None
 
 
 def opening_state(plant: Plant, path: Path, order: Order, clock: Clock) -> SimulatorState:
@@ -165,14 +185,21 @@ class _ProgressLine:
             f" {progress.messages_per_s:.0f} messages/s · {thousands(progress.published)} publiés"
         )
         if progress.waiting:
-            text += " · attend le courtier ou un abonné"
+            text += f" · {thousands(progress.waiting)} sans récépissé"
+        if progress.problem:
+            text += f" · {printable(progress.problem)}"
         self._stream.write(f"\r\x1b[2K{text}" if self._terminal else f"{text}\n")
         self._stream.flush()
 
-    def end(self, published: int, took_s: float, *, flushed: bool) -> None:
-        text = f"{thousands(published)} messages publiés et confirmés en {took_s:.1f} s"
-        if not flushed:
-            text += " ; le courtier n'a pas confirmé les derniers : ils repartiront au prochain démarrage"
+    def end(self, published: int, took_s: float, *, waiting: int) -> None:
+        text = f"{thousands(published)} messages publiés en {took_s:.1f} s"
+        if waiting:
+            text += (
+                f" ; {thousands(waiting)} attendent le récépissé du collecteur dans la boîte d'envoi : ils repartiront"
+                " au prochain démarrage"
+            )
+        else:
+            text += ", tous confirmés par le collecteur"
         self._stream.write(f"\r\x1b[2K{text}\n" if self._terminal else f"{text}\n")
         self._stream.flush()
 

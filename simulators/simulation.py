@@ -59,16 +59,7 @@ def _line(
         start, skip = cycle.following, 0
 
 
-def rewound(state: SimulatorState, count: int) -> SimulatorState:
-    """The state `count` publications earlier on each line, at most to the beginning of its cycle.
-
-    Publishing again is harmless: the collector stores each row once.
-    """
-    lines = {line: replace(each, sent=max(0, each.sent - count)) for line, each in state.lines.items()}
-    return replace(state, lines=lines)
-
-
 def sent(state: SimulatorState, publication: Publication) -> SimulatorState:
-    """The state after `publication` and all before it on its line were acknowledged."""
+    """The state after `publication` and all before it on its line are in the outbox."""
     progress = LineProgress(cycle=publication.cycle, sent=publication.index + 1)
     return replace(state, lines={**state.lines, publication.cycle.line: progress})

@@ -52,7 +52,7 @@ class LineProgress:
 
     cycle: CycleStart
     sent: int
-    """Publications of this cycle that the broker acknowledged."""
+    """Publications of this cycle that are in the outbox, or through it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from collector.audit import RecorderState
+from collector.accounts.audit import RecorderState
 from filiere.clock import NS_PER_S, parse_time
 from filiere.plant import Limits
 from filiere.plant_file import load_plant

@@ -3,111 +3,88 @@ import os
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 
 import pytest
-from paho.mqtt.client import Client, MQTTv5
-from paho.mqtt.enums import CallbackAPIVersion
 
+from collector.outbox import Outbox, OutboxUnusable, Sender
+from collector.outbox.file import status_of
 from filiere.clock import NS_PER_S
-from filiere.errors import SettingsError
 from simulators.children import filiere_command
-from simulators.publisher import Broker, Pace, Progress, Publisher
+from simulators.publisher import Pace, Progress, Publisher
 from simulators.services import free_port
+from simulators.simulate import OUTBOX_FILE
 from simulators.simulation import simulate
+from tests.collector.answering import Answering
+from tests.collector.mqtt import until
 from tests.servers import Mosquitto
 from tests.simulators.builders import START_NS, caux, state
 
-DEADLINE_S = 20.0
-
-
-class Listener:
-    """A subscriber that keeps what it hears."""
-
-    def __init__(self, port: int) -> None:
-        self.heard: list[tuple[str, bytes]] = []
-        self._ready = threading.Event()
-        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
-        self._client.on_connect = lambda client, *_: client.subscribe("filiere/v1/#", 1)
-        self._client.on_subscribe = lambda *_: self._ready.set()
-        self._client.on_message = lambda _client, _data, message: self.heard.append((message.topic, message.payload))
-        self._client.connect("127.0.0.1", port)
-        self._client.loop_start()
-        assert self._ready.wait(DEADLINE_S)
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-
-
-@pytest.fixture
-def listen(mosquitto: Mosquitto) -> Iterator[Callable[[], Listener]]:
-    listeners: list[Listener] = []
-
-    def start() -> Listener:
-        listeners.append(Listener(mosquitto.port))
-        return listeners[-1]
-
-    yield start
-    for listener in listeners:
-        listener.close()
-
-
-def until(ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not ready():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.02)
+KINDS = ("filiere/v1/+/+/+/+/readings", "filiere/v1/+/+/+/+/events")
 
 
 def some(count: int) -> list:
     return list(islice(simulate(caux(), seed=1, start_ns=START_NS, lots=None), count))
 
 
-def test_each_publication_arrives_once_and_in_order(mosquitto: Mosquitto, listen: Callable[[], Listener]):
-    listener = listen()
+def wire(publications: list) -> set[tuple[str, bytes]]:
+    return {(each.topic, each.payload) for each in publications}
+
+
+@contextmanager
+def publishing(folder: Path, port: int, **more: int) -> Iterator[tuple[Publisher, Outbox]]:
+    with (
+        Outbox.open(folder / "outbox.sqlite", **more) as outbox,
+        Sender(outbox, host="127.0.0.1", port=port) as sender,
+    ):
+        yield Publisher(outbox, sender, state()), outbox
+
+
+def test_each_publication_arrives_and_the_state_counts_it(mosquitto: Mosquitto, tmp_path: Path):
     publications = some(800)
     notes: list[Progress] = []
-    with Publisher(Broker(host=mosquitto.host, port=mosquitto.port), state()) as publisher:
+    with Answering(mosquitto, topics=KINDS) as collector, publishing(tmp_path, mosquitto.port) as (publisher, outbox):
         assert publisher.publish_all(publications, speed=0, stop=lambda: False, note=notes.append)
-        assert publisher.flush()
-    until(lambda: len(listener.heard) >= len(publications))
-    assert listener.heard == [(each.topic, each.payload) for each in publications]
-    assert publisher.published == len(publications)
-    assert sum(progress.sent for progress in publisher.state.lines.values()) == len(publications)
+        assert publisher.published == len(publications)
+        assert sum(progress.sent for progress in publisher.state.lines.values()) == len(publications)
+        assert publisher.flush(stop=lambda: False)
+        assert outbox.messages == 0
+    assert set(collector.heard) == wire(publications)
 
 
-def test_what_nobody_heard_is_not_counted_and_is_sent_again(mosquitto: Mosquitto, listen: Callable[[], Listener]):
-    publications = some(50)
-    waiting = threading.Event()
+def test_with_nobody_there_all_goes_into_the_outbox_and_is_sent_later(mosquitto: Mosquitto, tmp_path: Path):
+    publications = some(500)
+    with publishing(tmp_path, free_port()) as (publisher, outbox):
+        assert publisher.publish_all(publications, speed=0, stop=lambda: False, note=lambda _: None)
+        assert sum(progress.sent for progress in publisher.state.lines.values()) == len(publications)
+        assert not publisher.flush_briefly(stop=lambda: False)
+        assert outbox.messages == len(publications)
+    with Answering(mosquitto, topics=KINDS) as collector, publishing(tmp_path, mosquitto.port) as (publisher, _):
+        assert publisher.flush(stop=lambda: False)
+    assert set(collector.heard) == wire(publications)
+
+
+def test_a_full_outbox_holds_the_simulation_and_says_so(mosquitto: Mosquitto, tmp_path: Path):
+    publications = some(600)
+    said = threading.Event()
 
     def note(progress: Progress) -> None:
-        if progress.waiting:
-            waiting.set()
+        if progress.problem and "expected at most" in progress.problem:
+            said.set()
 
-    with Publisher(Broker(host=mosquitto.host, port=mosquitto.port), state()) as publisher:
+    with publishing(tmp_path, mosquitto.port, bytes_max=100_000) as (publisher, _):
         arguments = {"speed": 0, "stop": lambda: False, "note": note}
-        thread = threading.Thread(target=publisher.publish_all, args=(publications,), kwargs=arguments)
+        batches = [publications[start : start + 50] for start in range(0, len(publications), 50)]
+        thread = threading.Thread(target=lambda: [publisher.publish_all(batch, **arguments) for batch in batches])
         thread.start()
-        assert waiting.wait(DEADLINE_S)
-        assert publisher.published == 0
-        listener = listen()
-        thread.join(DEADLINE_S)
-        assert publisher.flush()
-    until(lambda: len(listener.heard) >= len(publications))
-    assert set(listener.heard) == {(each.topic, each.payload) for each in publications}
-    assert publisher.published == len(publications)
-
-
-def test_a_missing_broker_is_named():
-    port = free_port()
-    with (
-        pytest.raises(SettingsError, match=f"127.0.0.1:{port}"),
-        Publisher(Broker(host="127.0.0.1", port=port), state()),
-    ):
-        pass
+        assert said.wait(20)
+        with Answering(mosquitto, topics=KINDS) as collector:
+            thread.join(30)
+            assert publisher.flush(stop=lambda: False)
+    assert set(collector.heard) == wire(publications)
 
 
 def test_time_runs_at_its_speed_until_it_has_caught_up():
@@ -117,43 +94,93 @@ def test_time_runs_at_its_speed_until_it_has_caught_up():
     assert pace.due_ns(2 * day_ns) == 2 * day_ns
 
 
-def test_a_stopped_simulator_goes_on_where_it_stopped(mosquitto: Mosquitto, listen: Callable[[], Listener], tmp_path):
-    listener = listen()
-    environment = {
-        **os.environ,
-        "FILIERE_DATA_DIR": str(tmp_path),
-        "FILIERE_MQTT_HOST": mosquitto.host,
-        "FILIERE_MQTT_PORT": str(mosquitto.port),
-    }
-    command = filiere_command("simulate", "--speed", "2000", "--lots", "1", "--start", "2026-03-11T06:00:00Z", "--json")
-    heard = 0
-    for stops in (signal.SIGINT, signal.SIGTERM, None):
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        if stops is not None:
-            until(lambda heard=heard: len(listener.heard) > heard + 300)
-            process.send_signal(stops)
-        output, errors = process.communicate(timeout=60)
-        assert process.returncode == 0, errors.decode()
-        assert b"Traceback" not in errors
-        result = json.loads(output)
-        assert result["flushed"]
-        heard += result["published"]
-        until(lambda heard=heard: len(listener.heard) >= heard)
-    whole = list(simulate(caux(), seed=1, start_ns=START_NS, lots=1))
-    assert listener.heard == [(each.topic, each.payload) for each in whole]
-
-
-def test_another_seed_in_the_same_folder_is_refused(tmp_path):
-    environment = {**os.environ, "FILIERE_DATA_DIR": str(tmp_path), "FILIERE_MQTT_PORT": "1"}
-    for seed, message in (("1", "127.0.0.1:1"), ("2", "--fresh")):
-        command = filiere_command("simulate", "--seed", seed)
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
-        assert done.returncode == 2
-        assert message in done.stderr
-        assert "Traceback" not in done.stderr
-
-
 def test_all_it_can_never_runs_ahead_of_the_clock() -> None:
     """Readings from the future are believed by nobody: a lot made of them is refused."""
     pace = Pace(speed=0.0, virtual_ns=0, wall_ns=3600 * NS_PER_S)
     assert pace.due_ns(2 * 3600 * NS_PER_S) == 2 * 3600 * NS_PER_S
+
+
+class Simulator:
+    """`filiere simulate` in a folder of its own."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "FILIERE_DATA_DIR": str(folder), "FILIERE_MQTT_PORT": str(port)}
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        command = filiere_command("simulate", "--start", "2026-03-11T06:00:00Z", "--json", *arguments)
+        return subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def waiting(self) -> int:
+        try:
+            return status_of(self.folder / OUTBOX_FILE).messages
+        except OutboxUnusable:  # not made yet
+            return 0
+
+
+def result(process: subprocess.Popen[bytes], status: int = 0) -> dict:
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == status, errors.decode()
+    assert b"Traceback" not in errors
+    return json.loads(output)
+
+
+def test_a_stopped_or_killed_simulator_goes_on_where_it_stopped(mosquitto: Mosquitto, tmp_path: Path):
+    simulator = Simulator(tmp_path, mosquitto.port)
+    with Answering(mosquitto, topics=KINDS) as collector:
+        for stops in (signal.SIGINT, signal.SIGKILL, None):
+            heard = len(collector.heard)
+            process = simulator.start("--speed", "0" if stops is None else "2000", "--lots", "1")
+            if stops is not None:
+                until(lambda heard=heard: len(collector.heard) > heard + 300)
+                process.send_signal(stops)
+            if stops is signal.SIGKILL:
+                process.communicate()
+                continue
+            assert result(process)["flushed"]
+    whole = list(simulate(caux(), seed=1, start_ns=START_NS, lots=1))
+    assert set(collector.heard) == wire(whole)
+
+
+@pytest.mark.parametrize("broker", ["none", "nobody listens"])
+def test_asked_to_stop_with_nobody_there_it_ends_at_once_and_loses_nothing(
+    mosquitto: Mosquitto, tmp_path: Path, broker: str
+):
+    simulator = Simulator(tmp_path, mosquitto.port if broker == "nobody listens" else free_port())
+    process = simulator.start("--speed", "600")
+    until(lambda: simulator.waiting() > 100)
+    process.send_signal(signal.SIGTERM)
+    said = result(process)
+    assert not said["flushed"]
+    assert said["waiting"] == said["published"] == simulator.waiting()
+    simulator.environment["FILIERE_MQTT_PORT"] = str(mosquitto.port)
+    with Answering(mosquitto, topics=KINDS) as collector:
+        process = simulator.start("--speed", "0", "--lots", "1")
+        assert result(process)["flushed"]
+    assert set(collector.heard) == wire(list(simulate(caux(), seed=1, start_ns=START_NS, lots=1)))
+
+
+def test_another_seed_in_the_same_folder_is_refused(tmp_path: Path):
+    simulator = Simulator(tmp_path, free_port())
+    first = simulator.start("--seed", "1")
+    until((tmp_path / "simulator.json").exists)
+    first.send_signal(signal.SIGTERM)
+    result(first)
+    second = simulator.start("--seed", "2")
+    _, errors = second.communicate(timeout=60)
+    assert second.returncode == 2
+    assert b"--fresh" in errors
+    assert b"Traceback" not in errors
+
+
+def test_a_second_simulation_in_the_same_folder_is_refused(tmp_path: Path):
+    simulator = Simulator(tmp_path, free_port())
+    first = simulator.start()
+    until((tmp_path / OUTBOX_FILE).exists)
+    second = simulator.start()
+    _, errors = second.communicate(timeout=60)
+    first.send_signal(signal.SIGTERM)
+    result(first)
+    assert second.returncode == 2
+    assert b"another process" in errors
+    assert b"Traceback" not in errors

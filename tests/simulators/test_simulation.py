@@ -10,7 +10,7 @@ from filiere.clock import NS_PER_S
 from filiere.errors import PlantError, SettingsError
 from filiere.plant_file import parse_plant
 from simulators.cycle import Publication, run_cycle
-from simulators.simulation import beginning, rewound, sent, simulate
+from simulators.simulation import beginning, sent, simulate
 from simulators.state import read_state, write_state
 from tests.simulators.builders import FLAX, START_NS, TEXTILE, caux, cycles, sequence_numbers, state
 
@@ -61,16 +61,6 @@ def test_a_restart_goes_on_with_the_stream_that_was_interrupted(after: int, tmp_
     assert again == now
     rest = simulate(caux(), seed=99, start_ns=0, lots=None, state=again)
     assert wire(list(islice(rest, WHOLE - after))) == wire(whole[after:])
-
-
-def test_a_rewound_state_sends_the_last_ones_again():
-    whole = stream()
-    now = state()
-    for each in whole[:500]:
-        now = sent(now, each)
-    again = list(islice(simulate(caux(), seed=1, start_ns=START_NS, lots=1, state=rewound(now, 10)), 60))
-    assert len(set(wire(again)) & set(wire(whole[:500]))) == 20
-    assert set(wire(whole[500:520])) <= set(wire(again))
 
 
 @pytest.mark.parametrize("line", [TEXTILE, FLAX])
