@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from filiere.bindings import Payload, StatedUnit, path_text
 from filiere.errors import PlantError
 from filiere.terminal import JsonOption, Language, wide_console
 
 if TYPE_CHECKING:
     from rich.tree import Tree
 
+    from filiere.bindings import Binding, Source
     from filiere.plant import Limits, Line, Plant, Step
 
 EXIT_WRONG = 1
+_DEVICES_SHOWN = 3
 
 plant = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help="Plant files.")
 
@@ -95,6 +98,12 @@ def _tree(model: "Plant", lang: str) -> "Tree":
                     unit_branch.add(escape(signal))
             for step in line.steps:
                 line_branch.add(escape(_step_text(step, lang)))
+    if model.bindings:
+        branch = root.add("bindings")
+        for binding in model.bindings:
+            binding_branch = branch.add(escape(_binding_text(binding)))
+            for source in binding.sources:
+                binding_branch.add(escape(_source_text(source)))
     root.add(escape(_summary(model)))
     return root
 
@@ -122,10 +131,30 @@ def _step_text(step: "Step", lang: str) -> str:
     return f"step {step.id} → {step.product}{certified}; recipes: {recipes} — {step.label.in_language(lang)}"
 
 
+def _binding_text(binding: "Binding") -> str:
+    devices = ", ".join(
+        f"{word + ' ' if word else ''}→ {device}" for word, device in list(binding.devices.items())[:_DEVICES_SHOWN]
+    )
+    more = " …" if len(binding.devices) > _DEVICES_SHOWN else ""
+    time = "time of arrival" if binding.time is None else f"time {path_text(binding.time.path)} ({binding.time.format})"
+    if binding.payload is Payload.SPARKPLUG:
+        time = "its own time"
+    return f"{binding.id}: {binding.topic} {devices}{more}; {binding.payload}, {time}"
+
+
+def _source_text(source: "Source") -> str:
+    unit = f"unit at {path_text(source.unit.path)}" if isinstance(source.unit, StatedUnit) else source.unit
+    sums = (f" × {source.scale:g}" if source.scale != 1 else "") + (f" {source.offset:+g}" if source.offset else "")
+    where = path_text(source.path) or "the payload"
+    when = "".join(f", where {name} is {word}" for name, word in source.when.items())
+    return f"{source.signal} = {where}{sums} [{unit}]{when}{', optional' if source.optional else ''}"
+
+
 def _summary(model: "Plant") -> str:
     signals = sum(len(line.signals) for line in model.lines)
     steps = sum(len(line.steps) for line in model.lines)
     return (
-        f"in order: {len(model.lines)} lines, {signals} signals, {steps} steps, {len(model.materials)} materials;"
+        f"in order: {len(model.lines)} lines, {signals} signals, {steps} steps, {len(model.materials)} materials,"
+        f" {len(model.bindings)} bindings;"
         f" digest {model.digest[:16]}"
     )

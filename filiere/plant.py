@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from filiere.bindings import Binding
 from filiere.errors import NotFound
 
 Parameters = Mapping[str, float | str | bool]
@@ -189,6 +190,8 @@ class Plant:
     workshops: tuple[Workshop, ...]
     digest: str
     """SHA-256 of the plant file, hex: certificates name the model they were judged by."""
+    bindings: tuple[Binding, ...] = ()
+    """What foreign devices publish, and which signals it is."""
 
     @property
     def lines(self) -> tuple[Line, ...]:

@@ -1,10 +1,7 @@
 """A plant file (YAML) → Plant, with errors that say file, line, what was got, what was expected and what to do."""
 
 import hashlib
-import math
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +9,7 @@ from zoneinfo import available_timezones
 
 import yaml
 
+from filiere.bindings_file import read_bindings
 from filiere.errors import PlantError
 from filiere.plant import (
     Ingredient,
@@ -29,13 +27,12 @@ from filiere.plant import (
 )
 from filiere.readings import QUALITY_PREFIX
 from filiere.units import check_unit
+from filiere.yaml_node import ID, Node
 
 FORMAT = 1
 PLANT_BYTES_MAX = 4 * 1024 * 1024
 NESTING_MAX = 40
-_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _SHARE_TOLERANCE = 1e-9
-_NULL, _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
 _PACKAGED = files("filiere") / "plants"
 
 Named = TypeVar("Named", Workshop, Line, Unit, Signal, Step, Recipe)
@@ -47,7 +44,7 @@ def load_plant(name_or_path: str) -> Plant:
     Raises:
         PlantError: no such file, not YAML, or a field that is wrong; the message gives file and line.
     """
-    if _ID.fullmatch(name_or_path) and (_PACKAGED / f"{name_or_path}.yaml").is_file():
+    if ID.fullmatch(name_or_path) and (_PACKAGED / f"{name_or_path}.yaml").is_file():
         return parse_plant((_PACKAGED / f"{name_or_path}.yaml").read_bytes(), f"{name_or_path}.yaml")
     path = Path(name_or_path)
     try:
@@ -77,7 +74,7 @@ def parse_plant(body: bytes, source: str) -> Plant:
         raise PlantError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from None
     if root is None:
         raise PlantError(f"{source}: the file is empty; expected a plant: start from the packaged caux.yaml")
-    return _plant(_Node(root, source, "plant"), hashlib.sha256(body).hexdigest())
+    return _plant(Node(root, source, "plant"), hashlib.sha256(body).hexdigest())
 
 
 def _refuse_deep(text: str, source: str) -> None:
@@ -98,86 +95,8 @@ def _line_number(event: yaml.Event) -> int:
     return event.start_mark.line + 1 if event.start_mark else 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """A YAML node under reading, with the path of names that leads to it."""
-
-    node: yaml.Node
-    source: str
-    name: str
-
-    def error(self, got: str, expected: str) -> PlantError:
-        return PlantError(f"{self.source}:{self.node.start_mark.line + 1}: {self.name}: got {got}; expected {expected}")
-
-    @property
-    def shown(self) -> str:
-        if isinstance(self.node, yaml.ScalarNode):
-            return "nothing" if self.node.tag == _NULL else repr(self.node.value)[:60]
-        return "a list" if isinstance(self.node, yaml.SequenceNode) else "a mapping"
-
-    def fields(self, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, "_Node"]:
-        found = dict(self.entries())
-        for name, node in found.items():
-            if name not in required and name not in optional:
-                raise node.error("this field", f"one of {', '.join(required + optional)}: correct or remove it")
-        for name in required:
-            if name not in found:
-                raise self.error(f"no {name}", f"{name}: add it")
-        return found
-
-    def entries(self) -> Iterator[tuple[str, "_Node"]]:
-        if not isinstance(self.node, yaml.MappingNode):
-            raise self.error(self.shown, "a mapping (name: value)")
-        seen: set[str] = set()
-        for key, value in self.node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise self.error("a name that is not a text", "name: value")
-            child = _Node(value, self.source, f"{self.name}.{key.value}")
-            if key.value in seen:
-                raise _Node(key, self.source, child.name).error("this name twice", "each name once: remove one")
-            seen.add(key.value)
-            yield key.value, child
-
-    def items(self) -> tuple["_Node", ...]:
-        if not isinstance(self.node, yaml.SequenceNode):
-            raise self.error(self.shown, "a list")
-        return tuple(_Node(item, self.source, f"{self.name}[{i}]") for i, item in enumerate(self.node.value))
-
-    def text(self) -> str:
-        if not isinstance(self.node, yaml.ScalarNode) or self.node.tag == _NULL or not self.node.value.strip():
-            raise self.error(self.shown, "a text")
-        value: str = self.node.value
-        return value
-
-    def id(self) -> str:
-        value = self.text()
-        if not _ID.fullmatch(value):
-            raise self.error(self.shown, "an id: up to 64 of a-z, 0-9, '_' and '-', starting with a letter or digit")
-        return value
-
-    def number(self, *, low: float = -math.inf, high: float = math.inf) -> float:
-        try:
-            value = float(self.node.value) if self.node.tag in (_INT, _FLOAT) else math.nan
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value) or not low <= value <= high:
-            bounds = "" if low == -math.inf and high == math.inf else f" from {low:g} to {high:g}"
-            raise self.error(self.shown, f"a number{bounds}")
-        return value
-
-    def boolean(self) -> bool:
-        if self.node.tag != _BOOL or self.node.value.lower() not in ("true", "false"):
-            raise self.error(self.shown, "true or false")
-        return bool(self.node.value.lower() == "true")
-
-    def parameter(self) -> float | str | bool:
-        if self.node.tag in (_INT, _FLOAT):
-            return self.number()
-        return self.boolean() if self.node.tag == _BOOL else self.text()
-
-
-def _plant(root: _Node, digest: str) -> Plant:
-    fields = root.fields(("filiere", "site", "materials", "workshops"))
+def _plant(root: Node, digest: str) -> Plant:
+    fields = root.fields(("filiere", "site", "materials", "workshops"), ("bindings",))
     if fields["filiere"].number() != FORMAT:
         raise fields["filiere"].error(fields["filiere"].shown, f"{FORMAT}, the version of this format")
     site = fields["site"].fields(("id", "label", "issuer", "timezone"))
@@ -186,18 +105,30 @@ def _plant(root: _Node, digest: str) -> Plant:
         raise site["timezone"].error(site["timezone"].shown, "a zone of the IANA database such as Europe/Paris")
     materials = {name: _material(name, node) for name, node in fields["materials"].entries()}
     site_id = site["id"].id()
+    workshops = _unique(fields["workshops"], lambda node: _workshop(node, site_id, materials))
     return Plant(
         site=site_id,
         label=_label(site["label"]),
         issuer=site["issuer"].text(),
         timezone=timezone,
         materials=materials,
-        workshops=_unique(fields["workshops"], lambda node: _workshop(node, site_id, materials)),
+        workshops=workshops,
         digest=digest,
+        bindings=read_bindings(fields["bindings"], _units(workshops)) if "bindings" in fields else (),
     )
 
 
-def _unique(parent: _Node, read: Callable[[_Node], Named]) -> tuple[Named, ...]:
+def _units(workshops: tuple[Workshop, ...]) -> dict[str, dict[str, str]]:
+    """Device path → signal id → unit of measure."""
+    return {
+        f"{line.path}/{unit.id}": {signal.id: signal.unit for signal in unit.signals}
+        for workshop in workshops
+        for line in workshop.lines
+        for unit in line.units
+    }
+
+
+def _unique(parent: Node, read: Callable[[Node], Named]) -> tuple[Named, ...]:
     """Read a list whose items carry an id; the list is not empty and each id stands once."""
     found: dict[str, Named] = {}
     for node in parent.items():
@@ -210,27 +141,27 @@ def _unique(parent: _Node, read: Callable[[_Node], Named]) -> tuple[Named, ...]:
     return tuple(found.values())
 
 
-def _label(node: _Node) -> Label:
+def _label(node: Node) -> Label:
     fields = node.fields(("fr", "en"))
     return Label(fr=fields["fr"].text(), en=fields["en"].text())
 
 
-def _material(name: str, node: _Node) -> Material:
-    if not _ID.fullmatch(name):
+def _material(name: str, node: Node) -> Material:
+    if not ID.fullmatch(name):
         raise node.error(f"material id {name!r}", "up to 64 of a-z, 0-9, '_' and '-'")
     fields = node.fields(("label",), ("moisture",))
     moisture = fields["moisture"].number(low=0, high=1) if "moisture" in fields else 0.0
     return Material(id=name, label=_label(fields["label"]), moisture=moisture)
 
 
-def _workshop(node: _Node, site: str, materials: dict[str, Material]) -> Workshop:
+def _workshop(node: Node, site: str, materials: dict[str, Material]) -> Workshop:
     fields = node.fields(("id", "label", "lines"))
     workshop = fields["id"].id()
     lines = _unique(fields["lines"], lambda line: _line(line, f"{site}/{workshop}", materials))
     return Workshop(id=workshop, label=_label(fields["label"]), lines=lines)
 
 
-def _line(node: _Node, prefix: str, materials: dict[str, Material]) -> Line:
+def _line(node: Node, prefix: str, materials: dict[str, Material]) -> Line:
     fields = node.fields(("id", "label", "units", "steps"), ("simulator",))
     line_id = fields["id"].id()
     units = _unique(fields["units"], _unit)
@@ -244,20 +175,20 @@ def _line(node: _Node, prefix: str, materials: dict[str, Material]) -> Line:
     )
 
 
-def _parameters(fields: dict[str, _Node]) -> Parameters:
+def _parameters(fields: dict[str, Node]) -> Parameters:
     if "simulator" not in fields:
         return {}
     return {name: node.parameter() for name, node in fields["simulator"].entries()}
 
 
-def _unit(node: _Node) -> Unit:
+def _unit(node: Node) -> Unit:
     fields = node.fields(("id", "label", "signals"), ("simulator",))
     device = fields["id"].id()
     signals = _unique(fields["signals"], lambda signal: _signal(signal, device))
     return Unit(id=device, label=_label(fields["label"]), signals=signals, simulator=_parameters(fields))
 
 
-def _signal(node: _Node, device: str) -> Signal:
+def _signal(node: Node, device: str) -> Signal:
     fields = node.fields(("id", "label", "unit", "period_s", "range", "resolution"), ("critical", "limits"))
     bounds = fields["range"].items()
     if len(bounds) != 2:
@@ -291,7 +222,7 @@ def _signal(node: _Node, device: str) -> Signal:
     )
 
 
-def _limits(node: _Node) -> Limits:
+def _limits(node: Node) -> Limits:
     fields = node.fields((), ("low", "high"))
     low, high = (fields[side].number() if side in fields else None for side in ("low", "high"))
     if low is not None and high is not None and low >= high:
@@ -299,7 +230,7 @@ def _limits(node: _Node) -> Limits:
     return Limits(low=low, high=high)
 
 
-def _step(node: _Node, units: tuple[Unit, ...], materials: dict[str, Material]) -> Step:
+def _step(node: Node, units: tuple[Unit, ...], materials: dict[str, Material]) -> Step:
     fields = node.fields(("id", "label", "product", "residues", "units", "recipes", "certified"), ("simulator",))
     signals = {signal.key: signal for unit in units for signal in unit.signals}
     return Step(
@@ -314,14 +245,14 @@ def _step(node: _Node, units: tuple[Unit, ...], materials: dict[str, Material]) 
     )
 
 
-def _known(node: _Node, known: dict[str, Material] | dict[str, Unit], what: str) -> str:
+def _known(node: Node, known: dict[str, Material] | dict[str, Unit], what: str) -> str:
     value = node.text()
     if value not in known:
         raise node.error(f"{what} {value!r}", f"one of {', '.join(known)}: correct it or add the {what}")
     return value
 
 
-def _recipe(node: _Node, signals: dict[str, Signal], materials: dict[str, Material]) -> Recipe:
+def _recipe(node: Node, signals: dict[str, Signal], materials: dict[str, Material]) -> Recipe:
     fields = node.fields(("id", "label", "ingredients"), ("targets", "limits"))
     ingredients = tuple(_ingredient(item, materials) for item in fields["ingredients"].items())
     total = sum(ingredient.share for ingredient in ingredients)
@@ -341,11 +272,11 @@ def _recipe(node: _Node, signals: dict[str, Signal], materials: dict[str, Materi
     )
 
 
-def _target(node: _Node, signal: Signal) -> float:
+def _target(node: Node, signal: Signal) -> float:
     return node.number(low=signal.range_low, high=signal.range_high)
 
 
-def _ingredient(node: _Node, materials: dict[str, Material]) -> Ingredient:
+def _ingredient(node: Node, materials: dict[str, Material]) -> Ingredient:
     fields = node.fields(("material", "share"))
     share = fields["share"].number(low=0, high=1)
     return Ingredient(material=_known(fields["material"], materials, "material"), share=share)
