@@ -8,6 +8,7 @@ from starlette.staticfiles import StaticFiles
 
 from api import batches, certificates, health, lines, live, problems, quality, site
 from api.edge import Edge, RequestCounts
+from api.metrics import PathMetrics
 from api.parts import Parts
 from api.problems import Problem
 from api.proof import Prover
@@ -48,7 +49,7 @@ def create_app(*, settings: Settings, plant: Plant, store: ReadingsStore, ledger
         remembered=quality.Memory(),
     )
     registry = CollectorRegistry()
-    registry.register(health.PathMetrics(parts))
+    registry.register(PathMetrics(parts))
     app = FastAPI(
         title="Filière",
         version=VERSION,

@@ -1,31 +1,29 @@
 """Is it alive, is it ready, and how much of what: `/healthz`, `/readyz`, `/metrics`."""
 
 import sqlite3
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import anyio
 from anyio import to_thread
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 from starlette.responses import JSONResponse, Response
 
 from api.models import Alive, Check, Ready
 from api.parts import Parts, PartsOf
-from collector.audit import audit, recorder_state
+from collector.accounts.audit import recorder_state
+from collector.condition import intake_trouble, room
 from filiere.clock import NS_PER_S
 from filiere.errors import FiliereError, StoreUnavailable
 from filiere.message_log import MessageLog
 
-OTHER_DEVICES = "other"
 READY_WITHIN_S = 5.0
 """A dependency that has not answered by then is not ready."""
 LAG_MAX = 10_000
 """Messages that the recorder may be behind the log before what the API shows is too old to be called ready."""
 
+MB = 1e6
 SILENT_S_MAX = 30.0
 """A recorder that lives says so every few seconds."""
 
@@ -45,11 +43,12 @@ async def healthz() -> Alive:
     responses={503: {"model": Ready, "description": "Something is wrong; `detail` says what and what to do"}},
 )
 async def readyz(parts: PartsOf) -> JSONResponse:
-    """Readings store, ledger, message log and recorder, each with what is wrong. 503 until all are well."""
+    """Readings store, ledger, message log, intake and recorder, each with what is wrong. 503 until all are well."""
     checks = {
-        "readings_store": partial(_check_store, parts),
-        "ledger": partial(_check_ledger, parts),
-        "message_log": partial(_check_log, parts),
+        "readings_store": partial(check_store, parts),
+        "ledger": partial(check_ledger, parts),
+        "message_log": partial(check_log, parts),
+        "intake": partial(_check_intake, parts),
         "recorder": partial(_check_recorder, parts),
     }
     found: dict[str, Check] = {}
@@ -57,7 +56,7 @@ async def readyz(parts: PartsOf) -> JSONResponse:
     async def ask(name: str, question: Callable[[], str]) -> None:
         found[name] = Check(name=name, ok=False, detail=f"no answer within {READY_WITHIN_S:g} s")
         with anyio.move_on_after(READY_WITHIN_S):
-            found[name] = await to_thread.run_sync(_asked, parts, name, question, abandon_on_cancel=True)
+            found[name] = await to_thread.run_sync(asked, parts, name, question, abandon_on_cancel=True)
 
     async with anyio.create_task_group() as group:
         for name, question in checks.items():
@@ -68,37 +67,59 @@ async def readyz(parts: PartsOf) -> JSONResponse:
     )
 
 
-def _asked(parts: Parts, name: str, question: Callable[[], str]) -> Check:
+def asked(parts: Parts, name: str, question: Callable[[], str]) -> Check:
+    """The answer, or what is wrong."""
     try:
         return Check(name=name, ok=True, detail=question())
     except (FiliereError, OSError, sqlite3.Error) as error:
         return Check(name=name, ok=False, detail=parts.outward(error))
 
 
-def _check_store(parts: Parts) -> str:
+def check_store(parts: Parts) -> str:
+    """Its name. Raises what is wrong."""
     parts.store.check()
     return parts.store.name.replace(f"{parts.settings.data_dir}/", "")
 
 
-def _check_ledger(parts: Parts) -> str:
+def check_ledger(parts: Parts) -> str:
+    """How much is in it. Raises what is wrong."""
     parts.ledger.check()
     held = parts.ledger.held()
     waiting, refused = sum(not event.refused for event in held), sum(event.refused for event in held)
     return f"{len(parts.ledger.chain().lots)} lots; {waiting} events wait for others, {refused} refused"
 
 
-def _check_log(parts: Parts) -> str:
-    return f"{_log_head(parts)} messages"
+def check_log(parts: Parts) -> str:
+    """How much is in it, and what room is left. Raises what is wrong, also with the message that is recorded next."""
+    head, space = log_head(parts), room(parts.settings)
+    with MessageLog.open_reader(parts.settings.log_path) as log:
+        log.read(_bookmark(parts), 1)
+    return f"{head} messages, {space.log_bytes / MB:.1f} MB, {space.disk_free_bytes / MB:.0f} MB free"
 
 
-def _log_head(parts: Parts) -> int:
+def _bookmark(parts: Parts) -> int:
+    try:
+        return recorder_state(parts.settings.recorder_path).bookmark
+    except FiliereError:  # that is said of the recorder
+        return 0
+
+
+def log_head(parts: Parts) -> int:
+    """Messages that ever came into the log. Raises what is wrong."""
     with MessageLog.open_reader(parts.settings.log_path) as log:
         return log.head()
 
 
+def _check_intake(parts: Parts) -> str:
+    trouble = intake_trouble(parts.settings.intake_status_path, parts.clock())
+    if trouble is not None:
+        raise StoreUnavailable(f"nothing that is sent is acknowledged: {trouble.words}")
+    return "connected to the broker; what is sent is acknowledged"
+
+
 def _check_recorder(parts: Parts) -> str:
     state = recorder_state(parts.settings.recorder_path)
-    lag = max(0, _log_head(parts) - state.bookmark)
+    lag = max(0, log_head(parts) - state.bookmark)
     if state.store_problem:
         raise StoreUnavailable(f"waits with {lag} messages: {state.store_problem}")
     if not state.updated_ns:
@@ -121,63 +142,6 @@ def _check_recorder(parts: Parts) -> str:
     responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text format"}},
 )
 def metrics(request: Request) -> Response:
-    """Per device what was published, stored, quarantined and is waiting; log lag; store up; requests by route."""
+    """Both sides of each device's account, intake, log, recorder, disk, stores, requests by route."""
     registry: CollectorRegistry = request.app.state.registry
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
-
-
-class PathMetrics(Collector):
-    """The data's path, read from its files when Prometheus asks. What cannot be read is left out, and `up` is 0."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-
-    def describe(self) -> Iterator[Metric]:
-        """Nothing: registering must not touch a file."""
-        return iter(())
-
-    def collect(self) -> Iterator[Metric]:
-        """All families."""
-        yield self._up()
-        yield from self._lag()
-        yield from self._devices()
-
-    def _up(self) -> Metric:
-        family = GaugeMetricFamily("filiere_store_up", "1 = the store answers", labels=("store",))
-        for name, question in (("readings", _check_store), ("ledger", _check_ledger), ("message_log", _check_log)):
-            family.add_metric((name,), float(_asked(self._parts, name, partial(question, self._parts)).ok))
-        return family
-
-    def _lag(self) -> Iterator[Metric]:
-        try:
-            head = _log_head(self._parts)
-            state = recorder_state(self._parts.settings.recorder_path)
-        except (FiliereError, OSError, sqlite3.Error):
-            return
-        yield GaugeMetricFamily("filiere_log_head", "Messages in the message log", value=head)
-        yield GaugeMetricFamily(
-            "filiere_log_lag", "Messages that the recorder has still to read", value=max(0, head - state.bookmark)
-        )
-
-    def _devices(self) -> Iterator[Metric]:
-        try:
-            accounts = audit(self._parts.settings.recorder_path)
-        except (FiliereError, OSError, sqlite3.Error):
-            return
-        own = {f"{line.path}/{unit.id}" for line in self._parts.plant.lines for unit in line.units}
-        for field, text, made in (
-            ("published", "Rows and events that the device sent, by its own numbering", CounterMetricFamily),
-            ("stored", "Rows and events recorded, once each", CounterMetricFamily),
-            ("duplicates", "Rows and events sent again, and left out", CounterMetricFamily),
-            ("quarantined", "Rows and events refused, with their reason", CounterMetricFamily),
-            ("waiting", "Events that wait for what they name", GaugeMetricFamily),
-        ):
-            # Whoever may publish can make up names: what was never heard rightly is counted as one.
-            sums: Counter[str] = Counter()
-            for account in accounts:
-                named = account.stored or account.device in own
-                sums[account.device if named else OTHER_DEVICES] += getattr(account, field)
-            family = made(f"filiere_device_{field}", text, labels=("device",))
-            for device, value in sorted(sums.items()):
-                family.add_metric((device,), float(value))
-            yield family

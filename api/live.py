@@ -21,11 +21,12 @@ from api.pages import Language, display, language_of, places_of, render
 from api.parts import Parts, PartsOf
 from api.problems import Busy, responses
 from api.shelf import CertificateId
-from collector.audit import RecorderState, recorder_state
-from collector.record_book import RecordBook
+from collector.accounts.audit import RecorderState, recorder_state
+from collector.condition import intake_trouble
+from collector.recorder.book import RecordBook
 from filiere.chain import Chain
 from filiere.clock import NS_PER_S, to_text
-from filiere.errors import FiliereError
+from filiere.errors import FiliereError, StoreUnavailable
 from filiere.message_log import MessageLog
 from filiere.plant import Label, Line, Plant, Signal, Step
 
@@ -133,7 +134,12 @@ class Board:
         return lines.states(parts.plant, chain, latest)
 
     def _make_picture(self) -> dict[str, Any]:
-        document: dict[str, Any] = {"made": to_text(self._parts.clock()), "problem": None} | self._recorder()
+        document: dict[str, Any] = {
+            "made": to_text(self._parts.clock()),
+            "problem": None,
+            "intake": self._intake(),
+            **self._recorder(),
+        }
         try:
             chain = self._parts.ledger.chain()
             found = self._lines(chain)
@@ -160,6 +166,19 @@ class Board:
         period_s = min(signal.period_s for signal in self._parts.plant.line(line.line).signals)
         mute = line.newest is not None and still_s > max(MUTE_S_MIN, MUTE_PERIODS * period_s)
         return {"still_s": round(still_s, 1), "mute": mute}
+
+    def _intake(self) -> dict[str, Any] | None:
+        """Why nothing that is sent is acknowledged, and since when, s; None = all is well."""
+        now_ns = self._parts.clock()
+        trouble = intake_trouble(self._parts.settings.intake_status_path, now_ns)
+        if trouble is None:
+            return None
+        since_s = None if trouble.since_ns is None else max(0.0, (now_ns - trouble.since_ns) / NS_PER_S)
+        return {
+            "state": trouble.state,
+            "detail": self._parts.outward(StoreUnavailable(trouble.words)),
+            "since_s": since_s,
+        }
 
     def _recorder(self) -> dict[str, Any]:
         """What is behind and refused, since when no message came, and whether the recorder works; None = unknown."""

@@ -50,7 +50,7 @@ class Alive(Model):
 class Check(Model):
     """One dependency."""
 
-    name: str = Field(description="readings_store, ledger, message_log, recorder", examples=["ledger"])
+    name: str = Field(description="readings_store, ledger, message_log, intake, recorder", examples=["ledger"])
     ok: bool = Field(examples=[True])
     detail: str = Field(description="What it says, or what is wrong and what to do", examples=["12 lots"])
 
@@ -168,7 +168,7 @@ class SignalReadings(Model):
     )
     time_ms: list[int] = Field(description="ms since 1970-01-01 UTC", examples=[[1795425245250]])
     value: list[float] = Field(description="In the unit", examples=[[228.5]])
-    quality: list[str] = Field(description="empty = good; out_of_range; clock_suspect", examples=[[""]])
+    quality: list[str] = Field(description="empty = good; out_of_range; clock_suspect; device_bad", examples=[[""]])
 
 
 class BatchReadings(Model):

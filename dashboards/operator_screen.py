@@ -4,11 +4,11 @@ From top to bottom: what runs, whether the data can be trusted, what is outside 
 that say why. The first 27 rows of the grid are what fits on the wall; the rest is reached by scrolling on a tablet.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from dashboards import queries, words
+from dashboards.grid import COLUMNS, placed, rows, widths
 from dashboards.panels import (
     BLUE,
     GREEN,
@@ -31,9 +31,6 @@ from dashboards.units import grafana_unit
 from filiere.plant import Label, Limits, Line, Plant, Signal, Unit
 from filiere.readings import RUN_FIELD_LOT, RUN_FIELD_RECIPE, RUN_FIELD_STATE, STATE_IDLE, STATE_RUNNING
 
-T = TypeVar("T")
-
-COLUMNS = 24
 TILES_A_ROW_MAX = 8
 CURVES_A_ROW_MAX = 6
 OTHERS_A_ROW = 4
@@ -106,12 +103,6 @@ def _groups_of(line: Line, unit: Unit) -> Iterator[CurveGroup]:
             yield CurveGroup(unit=unit, signals=tuple(signals), limits=limits)
 
 
-def widths(count: int, columns: int = COLUMNS) -> tuple[int, ...]:
-    """Columns shared by `count` panels; what is left over goes to the last."""
-    each = columns // count
-    return (each,) * (count - 1) + (columns - each * (count - 1),)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Screen:
     line: Line
@@ -139,24 +130,24 @@ class _Screen:
         y = 0
         yield from self._numbers(y)
         y += HEIGHT_NUMBERS
-        for units in _rows(self.line.units, TILES_A_ROW_MAX):
-            yield from (self._age(unit, place) for unit, place in _placed(units, y, HEIGHT_AGE))
+        for units in rows(self.line.units, TILES_A_ROW_MAX):
+            yield from (self._age(unit, place) for unit, place in placed(units, y, HEIGHT_AGE))
             y += HEIGHT_AGE
         limited = tuple(signal for signal in self.line.signals if screen_limits(self.line, signal) != Limits())
         if limited:
             yield self._alarms(limited, Place(x=0, y=y, w=COLUMNS, h=HEIGHT_ALARMS))
             y += HEIGHT_ALARMS
-        for row in _rows(temperatures, CURVES_A_ROW_MAX):
-            yield from (self._curves(group, place) for group, place in _placed(row, y, HEIGHT_TEMPERATURES))
+        for row in rows(temperatures, CURVES_A_ROW_MAX):
+            yield from (self._curves(group, place) for group, place in placed(row, y, HEIGHT_TEMPERATURES))
             y += HEIGHT_TEMPERATURES
         if on_the_wall:
-            yield from (self._curves(group, place) for group, place in _placed(on_the_wall, y, HEIGHT_KEYS))
+            yield from (self._curves(group, place) for group, place in placed(on_the_wall, y, HEIGHT_KEYS))
             y += HEIGHT_KEYS
         if below:
             yield Heading(title=self.say(words.OTHERS), place=Place(x=0, y=y, w=COLUMNS, h=1))
             y += 1
-        for row in _rows(below, OTHERS_A_ROW):
-            yield from (self._curves(group, place) for group, place in _placed(row, y, HEIGHT_OTHERS))
+        for row in rows(below, OTHERS_A_ROW):
+            yield from (self._curves(group, place) for group, place in placed(row, y, HEIGHT_OTHERS))
             y += HEIGHT_OTHERS
 
     def _numbers(self, y: int) -> Iterator[Panel]:
@@ -334,15 +325,3 @@ def _soft_axis(group: CurveGroup) -> tuple[float | None, float | None]:
         None if low is None else round(low - margin, 6),
         None if high is None else round(high + margin, 6),
     )
-
-
-def _rows(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
-def _placed(items: Sequence[T], y: int, h: int) -> Iterable[tuple[T, Place]]:
-    x = 0
-    for item, w in zip(items, widths(len(items)), strict=True):
-        yield item, Place(x=x, y=y, w=w, h=h)
-        x += w

@@ -91,6 +91,8 @@
 
   function alertsOf(state) {
     const found = [state.problem ? problemAlert(state.problem) : null, state.recorder ? recorderAlert(state.recorder) : null];
+    const gone = (part) => part && (part.state === "silent" || part.state === "absent");
+    if (state.intake && !(gone(state.intake) && gone(state.recorder))) found.push(intakeAlert(state.intake)); // both gone: told once
     const still = Math.min(...state.lines.map((line) => line.still_s));
     if (!found.some(Boolean) && state.lines.length && state.lines.every((line) => line.mute)) {
       found.push({ frozen: true,
@@ -114,6 +116,19 @@
     return { frozen: true, detail: recorder.detail,
       what: t("✗ L’enregistrement des mesures est arrêté.", "✗ The recorder has stopped."),
       todo: t("Les valeurs affichées sont anciennes. Prévenir la maintenance : relancer « filiere collect ».", "The values shown are old. Tell maintenance: start “filiere collect” again.") };
+  }
+
+  function intakeAlert(intake) {
+    const since = intake.since_s === null ? "" : t(` depuis ${age(intake.since_s)}`, ` for ${age(intake.since_s)}`);
+    const wait = t("Les mesures attendent dans les appareils et au courtier ; les valeurs affichées sont anciennes. ", "Readings wait in the devices and at the broker; the values shown are old. ");
+    if (intake.state === "problem" || intake.state === "disconnected") {
+      return { frozen: true, detail: intake.detail,
+        what: t(`✗ Plus rien n’est accepté${since}.`, `✗ Nothing is accepted any more${since}.`),
+        todo: wait + t("Prévenir la maintenance.", "Tell maintenance.") };
+    }
+    return { frozen: true, detail: intake.detail,
+      what: t(`✗ La réception des mesures est arrêtée${since}.`, `✗ Reception has stopped${since}.`),
+      todo: wait + t("Prévenir la maintenance : relancer « filiere collect ».", "Tell maintenance: start “filiere collect” again.") };
   }
 
   function refusedAlert(state) {

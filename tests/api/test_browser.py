@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from filiere.clock import NS_PER_S
 from filiere.plant import Line
-from filiere.readings import Row
+from filiere.readings import Block
 from tests.api.site import WITHIN_S, Site
 from tests.api.workshop import MESSAGES, RUN_NS, T1, Workshop
 from tests.servers import free_port
@@ -267,6 +267,32 @@ def test_what_stops_all_lines_is_told_across_the_wall_with_what_to_do(
         workshop.close()
 
 
+@pytest.mark.parametrize("language", ["fr", "en"])
+def test_an_intake_that_accepts_nothing_is_told_on_top_with_why(
+    browser: Browser, copied: Callable[[], Workshop], language: str
+) -> None:
+    workshop = copied()
+    workshop.intake(problem="messages.sqlite: got database or disk is full (SQLITE_FULL); free space on this disk")
+    site = Site(workshop, free_port())
+    told = "Plus rien n’est accepté depuis 61 s" if language == "fr" else "Nothing is accepted any more for 61 s"
+    try:
+        for size, where in ((WALL, "wall"), (PHONE, "phone")):
+            page = browser.new_page(viewport=size)  # type: ignore[arg-type]  # a TypedDict
+            page.goto(f"{site.url}/live?lang={language}")
+            page.wait_for_selector("main.frozen #alerts .alert", timeout=WITHIN_S * 1000)
+            alerts = page.locator("#alerts").inner_text()
+            assert told in alerts
+            assert "free space on this disk" in alerts
+            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+            box = page.locator("#alerts .alert").first.bounding_box()
+            assert box is not None
+            assert box["y"] + box["height"] <= size["height"]
+            keep(page, f"live-{language}-{where}-accepts-nothing")
+            page.close()
+    finally:
+        site.stop()
+
+
 def test_the_charts_take_the_room_that_the_wall_leaves(visit: Callable[..., Page]) -> None:
     page = visit("/live", size=WALL)
     page.locator(".plot canvas").first.wait_for(timeout=WITHIN_S * 1000)
@@ -276,7 +302,7 @@ def test_the_charts_take_the_room_that_the_wall_leaves(visit: Callable[..., Page
 
 def write_melt(workshop: Workshop, line: Line, time_ns: int, value: float) -> None:
     values = {signal.id: value for signal in line.unit("extruder").signals if signal.id == "melt_temp"}
-    workshop.store.write([Row(line=line.path, device="extruder", time_ns=time_ns, values=values)])
+    workshop.store.write([Block.one(line=line.path, device="extruder", time_ns=time_ns, values=values)])
 
 
 def test_the_live_page_comes_back_by_itself_after_a_restart(browser: Browser, copied: Callable[[], Workshop]) -> None:

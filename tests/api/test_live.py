@@ -13,7 +13,7 @@ from api.live import CHARTS_MAX, MUTE_S_MIN, REFUSED_TOLD_S, charts_of
 from filiere.clock import NS_PER_S
 from filiere.errors import StoreUnavailable
 from filiere.plant_file import load_plant
-from filiere.readings import Row
+from filiere.readings import Block
 from tests.api.site import Site, wait_until
 from tests.api.workshop import F1, MESSAGES, START_NS, T1, Workshop
 from tests.servers import free_port
@@ -139,9 +139,18 @@ def test_a_line_that_alone_stops_is_mute_and_one_that_goes_on_is_not(
     assert mute(board) == {T1: False, F1: False}
     now_s = time.monotonic()
     monkeypatch.setattr(live.time, "monotonic", lambda: now_s + MUTE_S_MIN + 5)
-    row = Row(line=T1, device="extruder", time_ns=START_NS + 5 * 3600 * NS_PER_S, values={"melt_temp": 228.0})
+    row = Block.one(line=T1, device="extruder", time_ns=START_NS + 5 * 3600 * NS_PER_S, values={"melt_temp": 228.0})
     workshop.store.write([row])
     assert mute(board) == {T1: False, F1: True}
+
+
+def test_an_intake_that_accepts_nothing_is_told_with_why_and_since_when(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    board = live.Board(workshop.app.state.parts)
+    assert json.loads(board.picture())["intake"] is None
+    workshop.intake(problem=f"{workshop.settings.log_path}: got database or disk is full")
+    told = json.loads(live.Board(workshop.app.state.parts).picture())["intake"]
+    assert told == {"state": "problem", "detail": "messages.sqlite: got database or disk is full", "since_s": 61.0}
 
 
 def test_a_recorder_that_says_nothing_any_more_is_told(copied: Callable[[], Workshop]) -> None:

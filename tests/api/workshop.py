@@ -7,17 +7,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Self
 
+import msgspec
 from fastapi import FastAPI
 
 from api.app import create_app
-from collector.record_book import ChunkRecord, Progress, Quarantined, RecordBook
+from collector.intake.status import STATUS_BYTES, IntakeStatus
+from collector.recorder.book import ChunkRecord, Progress, Quarantined, RecordBook
 from filiere.clock import NS_PER_S, parse_time
 from filiere.events import PRODUCT, RESIDUE, Event, Portion, Received, RunClosed, RunStarted, event_json
 from filiere.ledger import Ledger
 from filiere.message_log import MessageLog
 from filiere.plant import Line, Plant, Recipe, Signal, Step, limits_of
 from filiere.plant_file import load_plant
-from filiere.readings import Row
+from filiere.readings import Block
 from filiere.readings_store import ReadingsStore, open_store
 from filiere.settings import Settings, load_settings
 from processing.issuer import Issuer
@@ -171,14 +173,14 @@ def value_at(signal: Signal, recipe: Recipe, time_ns: int, *, hot: bool) -> floa
     return round((middle + width * wave) / signal.resolution) * signal.resolution
 
 
-def rows(line: Line, step: Step, recipe: Recipe, start_ns: int, stop_ns: int, *, hot: bool = False) -> Iterator[Row]:
+def rows(line: Line, step: Step, recipe: Recipe, start_ns: int, stop_ns: int, *, hot: bool = False) -> Iterator[Block]:
     for unit_id in step.units:
         unit = line.unit(unit_id)
         for period_s in sorted({signal.period_s for signal in unit.signals}):
             signals = [signal for signal in unit.signals if signal.period_s == period_s]
             for seq, time_ns in enumerate(range(start_ns, stop_ns + 1, round(period_s * NS_PER_S))):
                 values = {signal.id: value_at(signal, recipe, time_ns, hot=hot) for signal in signals}
-                yield Row(line=line.path, device=unit.id, time_ns=time_ns + seq % 1000, values=values)
+                yield Block.one(line=line.path, device=unit.id, time_ns=time_ns + seq % 1000, values=values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,8 +230,22 @@ class Workshop:
         ).run_once()
         self.record(messages=MESSAGES, bookmark=MESSAGES)
 
+    def intake(self, *, connected: bool = True, problem: str | None = None, age_s: float = 1.0) -> None:
+        """What the intake said of itself, `age_s` ago, after a minute of it."""
+        written_ns = self.now_ns - round(age_s * NS_PER_S)
+        status = IntakeStatus(
+            connected=connected,
+            problem=problem,
+            since_ns=written_ns - MINUTE_NS,
+            updated_ns=written_ns,
+            log_bytes=4096,
+            acknowledged=MESSAGES,
+        )
+        self.settings.intake_status_path.write_bytes(msgspec.json.encode(status).ljust(STATUS_BYTES))
+
     def record(self, *, messages: int, bookmark: int, problem: str | None = None, age_s: float = 1.0) -> None:
         """A message log of so many messages, and a recorder that has done some of them, one refused."""
+        self.intake(age_s=age_s)
         with MessageLog.open(self.settings.log_path) as log:
             missing = messages - log.head()
             log.append([(b"filiere/v1/caux/textile/t1/extruder/readings", b"{}", self.now_ns)] * missing)

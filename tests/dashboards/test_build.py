@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from dashboards import commands
 from dashboards.builder import build, dashboard_uid, file_bytes
-from dashboards.operator_screen import curve_groups, screen_limits, widths
+from dashboards.collector_screen import FREE_ALARMS_BYTES
+from dashboards.grid import widths
+from dashboards.operator_screen import curve_groups, screen_limits
 from dashboards.panels import ref_id
 from dashboards.queries import silent_after_s
 from dashboards.units import grafana_unit, printed
@@ -74,8 +76,10 @@ def test_the_same_plant_gives_the_same_bytes():
     assert {n: file_bytes(d) for n, d in again.items()} == {n: file_bytes(d) for n, d in DASHBOARDS.items()}
 
 
-def test_every_line_has_a_french_and_an_english_screen():
+def test_every_line_and_the_collection_have_a_french_and_an_english_screen():
     assert set(DASHBOARDS) == {
+        "caux-collector-fr.json",
+        "caux-collector-en.json",
         "caux-textile-t1-fr.json",
         "caux-textile-t1-en.json",
         "caux-flax-f1-fr.json",
@@ -240,6 +244,56 @@ def test_data_age_is_red_when_nothing_came_for_five_periods():
     assert "time > now() - 300s" in age["targets"][0]["query"]
     assert defaults["thresholds"]["steps"] == [{"color": "red", "value": None}, {"color": "green", "value": 1}]
     assert (defaults["noValue"], shown(defaults["mappings"], None)) == ("MUET", "MUET")
+
+
+COLLECTOR = "caux-collector-fr.json"
+
+
+def test_what_is_open_is_on_the_wall_without_scrolling():
+    seen = {f["title"] for f in panels(COLLECTOR) if f["gridPos"]["y"] + f["gridPos"]["h"] <= WALL_ROWS}
+    assert {"Réception", "À enregistrer", "Manquant", "Refusé", "Place libre", "Comptes : Ligne textile T1"} <= seen
+
+
+@pytest.mark.parametrize(
+    ("title", "value", "word"),
+    [
+        ("Réception", "1", "ACCEPTE"),
+        ("Réception", "0", "RIEN N'EST ACCEPTÉ"),
+        ("Réception", None, "MUET"),
+        ("Manquant", 0.0, "rien ne manque"),
+        ("Manquant", 3.0, None),
+        ("Refusé", 0.0, "rien n'est refusé"),
+        ("Comptes : Ligne lin F1", 0.0, "juste"),
+        ("Comptes : Ligne lin F1", 41.0, None),
+        ("Comptes : Ligne lin F1", None, "jamais entendu"),
+    ],
+)
+def test_an_account_is_a_word_or_the_number_that_is_missing(title, value, word):
+    assert shown(panel(COLLECTOR, title)["fieldConfig"]["defaults"]["mappings"], value) == word
+
+
+def test_a_collector_that_says_nothing_is_told_so_and_not_shown_as_it_was():
+    for title in ("Réception", "À enregistrer", "Manquant", "Refusé", "Place libre"):
+        tile = panel(COLLECTOR, title)
+        assert tile["fieldConfig"]["defaults"]["noValue"] == "MUET"
+        assert "time > now() - 180s" in tile["targets"][0]["query"]
+
+
+def test_what_is_missing_is_red_and_a_full_disk_too():
+    def steps(title):
+        return panel(COLLECTOR, title)["fieldConfig"]["defaults"]["thresholds"]["steps"]
+
+    assert steps("Manquant") == [{"color": "green", "value": None}, {"color": "red", "value": 1}]
+    assert steps("Place libre")[:2] == [
+        {"color": "red", "value": None},
+        {"color": "orange", "value": FREE_ALARMS_BYTES},
+    ]
+
+
+def test_every_device_of_a_line_has_its_account_and_no_stranger_has():
+    accounts = panel(COLLECTOR, "Comptes : Ligne textile T1")
+    units = [unit.label.fr for unit in PLANT.line("caux/textile/t1").units]
+    assert [target["alias"] for target in accounts["targets"]] == [*units, "Terminal"]
 
 
 def test_a_third_filiere_gets_its_screen_with_no_code():
