@@ -5,14 +5,14 @@ RUN pip install --no-cache-dir uv==0.13.9
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/opt/filiere
 WORKDIR /source
 COPY pyproject.toml uv.lock README.md LICENSE ./
-RUN uv sync --frozen --no-dev --extra postgres --no-install-project
+RUN uv sync --frozen --no-dev --extra postgres --extra sparkplug --no-install-project
 COPY filiere filiere
 COPY collector collector
 COPY processing processing
 COPY api api
 COPY dashboards dashboards
 COPY simulators simulators
-RUN uv sync --frozen --no-dev --extra postgres --no-editable
+RUN uv sync --frozen --no-dev --extra postgres --extra sparkplug --no-editable
 
 FROM python:3.13.9-slim-bookworm
 RUN install -d -o 10001 -g 10001 /data

@@ -5,21 +5,17 @@ Python alone, nothing to install: `make secrets`. What is there already is kept,
 to renew a secret, delete its line in .env or its file in secrets/ and run it again.
 """
 
-import base64
-import hashlib
 import os
 import secrets
 import sys
 from pathlib import Path
 
 PASSWORD_BYTES = 32
-SALT_BYTES = 12
-PBKDF2_ROUNDS = 101
-"""What mosquitto_passwd of Mosquitto 2 uses; the strength is in the random password."""
 ROOT_STAND_IN = 10001
 """Where root runs this, the services run as this user and own their files."""
 MQTT_USERS = {"collector": "MQTT_COLLECTOR_PASSWORD", "simulator": "MQTT_SIMULATOR_PASSWORD"}
-SERVICE_FOLDERS = ("mosquitto", "influxdb", "grafana", "filiere")
+"""Accounts of Filière's own services; `filiere devices prepare` tells the broker."""
+SERVICE_FOLDERS = ("mosquitto", "influxdb", "grafana", "filiere", "filiere/broker")
 
 
 def write_secrets(project: Path) -> list[Path]:
@@ -40,12 +36,11 @@ def write_secrets(project: Path) -> list[Path]:
         write_private(environment_path, "".join(f"{name}={value}\n" for name, value in environment.items()))
         written.append(environment_path)
 
-    accounts = {user: environment[variable] for user, variable in MQTT_USERS.items()}
     files = {
         "influx_password": secrets.token_urlsafe(PASSWORD_BYTES),
         "grafana_password": secrets.token_urlsafe(PASSWORD_BYTES),
     }
-    # these two repeat what .env says, so they follow it when a line there is renewed
+    # this one repeats what .env says, so it follows it when a line there is renewed
     derived = {"influx_token": environment["INFLUX_TOKEN"]}
     folder = make_folder(project / "secrets", owner)
     for name, text in (files | derived).items():
@@ -53,10 +48,6 @@ def write_secrets(project: Path) -> list[Path]:
         if not path.exists() or (name in derived and path.read_text() != text):
             write_private(path, text, owner)
             written.append(path)
-    path = folder / "mosquitto_passwords"
-    if not path.exists() or not knows_all(path.read_text(), accounts):
-        write_private(path, "".join(f"{password_line(*account)}\n" for account in accounts.items()), owner)
-        written.append(path)
 
     for name in SERVICE_FOLDERS:
         make_folder(project / "data" / "compose" / name, owner)
@@ -68,25 +59,6 @@ def read_environment(path: Path) -> dict[str, str]:
     lines = path.read_text().splitlines() if path.exists() else []
     pairs = (line.split("=", 1) for line in lines if "=" in line and not line.lstrip().startswith("#"))
     return {name.strip(): value.strip() for name, value in pairs}
-
-
-def password_line(user: str, password: str, salt: bytes | None = None) -> str:
-    """One line of Mosquitto 2's password file: `user:$7$rounds$salt$PBKDF2-HMAC-SHA512`."""
-    salt = secrets.token_bytes(SALT_BYTES) if salt is None else salt
-    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, PBKDF2_ROUNDS)
-    return f"{user}:$7${PBKDF2_ROUNDS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
-
-
-def knows_all(password_file: str, accounts: dict[str, str]) -> bool:
-    """Whether every account's password is the one in the file."""
-    known = dict(line.split(":", 1) for line in password_file.splitlines() if ":" in line)
-    for user, password in accounts.items():
-        fields = known.get(user, "").split("$")
-        if len(fields) != len(["", "7", "rounds", "salt", "digest"]):
-            return False
-        if password_line(user, password, base64.b64decode(fields[3])) != f"{user}:{known[user]}":
-            return False
-    return True
 
 
 def write_private(path: Path, text: str, owner: tuple[int, int] | None = None) -> None:

@@ -20,10 +20,13 @@ import pytest
 import typer.main
 import yaml
 
-from collector.record_book import RecordBook
+from collector.devices.devices import Devices
+from collector.recorder.book import RecordBook
 from filiere import cli
-from filiere.settings import Settings
+from filiere.plant_file import load_plant
+from filiere.settings import Settings, load_settings
 from tests.deploy.secrets_script import make_secrets
+from tests.deploy.shipped import CONFIGURATION
 from tests.servers import unavailable
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -35,6 +38,8 @@ PINNED = re.compile(r"[a-z0-9/-]+:\d+\.\d+\.\d+[a-z0-9.-]*")
 INTERPOLATED = re.compile(r"\$\{(?P<name>[A-Z_]+)(?P<rest>[^}]*)\}")
 INTERPOLATED_NAMES = {found["name"] for found in INTERPOLATED.finditer(COMPOSE_TEXT)}
 GO_S_MAX = 300
+ONCE = {"broker-files", "simulator-account"}
+"""Services that do their work and end."""
 
 
 def environment_of(service: str) -> dict[str, str]:
@@ -115,16 +120,19 @@ def test_a_service_has_a_pinned_image_no_root_and_nothing_to_spare(service: str)
     assert definition["read_only"] is True
     assert definition["cap_drop"] == ["ALL"]
     assert definition["security_opt"] == ["no-new-privileges:true"]
-    assert definition["restart"] == "unless-stopped"
+    assert definition["restart"] == ("on-failure" if service in ONCE else "unless-stopped")
 
 
-@pytest.mark.parametrize("service", sorted(SERVICES.keys() - {"simulators"}))
+@pytest.mark.parametrize("service", sorted(SERVICES.keys() - {"simulators"} - ONCE))
 def test_a_service_says_whether_it_is_well(service: str):
     assert SERVICES[service]["healthcheck"]["test"][0] == "CMD"
 
 
 def test_the_simulators_start_only_when_asked_for():
-    assert {name for name, definition in SERVICES.items() if "profiles" in definition} == {"simulators"}
+    assert {name for name, definition in SERVICES.items() if "profiles" in definition} == {
+        "simulators",
+        "simulator-account",
+    }
 
 
 def test_nothing_listens_beyond_this_machine_unless_told():
@@ -171,7 +179,20 @@ def test_every_secret_file_that_is_named_is_given_to_the_service():
     }
     for service, text in configuration.items():
         named = set(re.findall(r"/run/secrets/(\w+)", text))
-        assert named <= set(SERVICES[service]["secrets"]), service
+        assert named <= set(SERVICES[service].get("secrets", ())), service
+
+
+def test_every_file_that_the_broker_reads_is_made_before_it_starts(tmp_path: Path):
+    settings = load_settings(data_dir=tmp_path)
+    with Devices.open(settings=settings, plant=load_plant("caux"), clock=time.time_ns) as devices:
+        devices.prepare()
+    targets = {target: source for service, source, target in mounts() if service == "mosquitto"}
+    named = set(re.findall(r"/mosquitto/broker/(\S+)$", CONFIGURATION.read_text(encoding="utf-8"), re.MULTILINE))
+    assert targets["/mosquitto/broker"] == "./data/compose/filiere/broker"
+    assert {name for name in named if not (settings.broker_folder / name).exists()} == set()
+    waits = SERVICES["mosquitto"]["depends_on"]
+    assert {waits[name]["condition"] for name in ONCE} == {"service_completed_successfully"}
+    assert not settings.broker_key_path.is_relative_to(settings.broker_folder), "the broker needs no key that signs"
 
 
 def test_grafana_has_what_its_provisioning_asks_for():

@@ -28,6 +28,8 @@ SERVICES = {
     ].items()
     if service["image"].startswith("filiere:")
 }
+ONCE = ("broker-files", "simulator-account")
+"""They end before the broker starts."""
 READY_S_MAX = 90.0
 STOP_S_MAX = 30.0
 POLL_S = 0.1
@@ -54,26 +56,20 @@ def running(tmp_path: Path, mosquitto: object, influxdb: InfluxDB) -> Iterator[t
     values = make_secrets.read_environment(tmp_path / ".env") | {"INFLUX_TOKEN": influxdb.token}
     data, port = tmp_path / "data" / "compose" / "filiere", free_port()
     with ExitStack() as stack:
-        broker = ShippedMosquitto(tmp_path / "secrets" / "mosquitto_passwords")
-        stack.callback(broker.remove)
-        broker.start()
         # what differs here from the network of the composition; a service gets it for what it was given there
         here = {
             "FILIERE_DATA_DIR": str(data),
-            "FILIERE_MQTT_HOST": broker.host,
+            "FILIERE_MQTT_CA": str(data / "broker" / "ca.crt"),
             "FILIERE_INFLUX_URL": influxdb.url,
             "FILIERE_API_HOST": HOST,
         }
-        beside = {
-            "FILIERE_MQTT_PORT": str(broker.port),
-            "FILIERE_INFLUX_BUCKET": influxdb.new_bucket(),
-            "FILIERE_API_PORT": str(port),
-        }
-        processes: dict[str, subprocess.Popen[bytes]] = {}
-        for name, service in SERVICES.items():
+        beside = {"FILIERE_INFLUX_BUCKET": influxdb.new_bucket(), "FILIERE_API_PORT": str(port)}
+
+        def started(name: str) -> subprocess.Popen[bytes]:
+            service = SERVICES[name]
             given = {key: here.get(key, interpolated(value, values)) for key, value in service["environment"].items()}
             log = stack.enter_context((tmp_path / f"{name}.log").open("wb"))
-            processes[name] = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "filiere", *service["command"]],
                 cwd=PROJECT,
                 env={**os.environ, **given, **beside},
@@ -81,9 +77,17 @@ def running(tmp_path: Path, mosquitto: object, influxdb: InfluxDB) -> Iterator[t
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-            stack.callback(processes[name].wait, STOP_S_MAX)
-            stack.callback(processes[name].kill)
-        yield f"http://{HOST}:{port}", processes, data
+            stack.callback(process.wait, STOP_S_MAX)
+            stack.callback(process.kill)
+            return process
+
+        for name in ONCE:
+            assert started(name).wait(STOP_S_MAX) == 0, (tmp_path / f"{name}.log").read_text()
+        broker = ShippedMosquitto(data / "broker")
+        stack.callback(broker.remove)
+        broker.start()
+        here |= {"FILIERE_MQTT_HOST": broker.host, "FILIERE_MQTT_PORT": str(broker.port)}
+        yield f"http://{HOST}:{port}", {name: started(name) for name in SERVICES if name not in ONCE}, data
 
 
 def get(url: str) -> Any:
