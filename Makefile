@@ -13,7 +13,7 @@ endif
 RUN := $(UV) run --frozen
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format docs pictures secrets
+.PHONY: help demo test soak fuzz check bench format docs pictures secrets
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,12 @@ demo: $(BOOTSTRAP) ## Both workshops on this machine; ARGS="--lots 1 --speed 600
 test: $(BOOTSTRAP) ## Import contracts, then every test with coverage; servers that are missing are named and skipped
 	@$(RUN) lint-imports
 	@$(RUN) pytest --cov --cov-report=term $(ARGS)
+
+soak: $(BOOTSTRAP) ## The long fault tests: 500 kills over a million readings, power cuts by the hundred; half an hour
+	@$(RUN) pytest -m soak $(ARGS)
+
+fuzz: $(BOOTSTRAP) ## A million bad messages beside good ones; minutes
+	@$(RUN) pytest -m fuzz $(ARGS)
 
 check: $(BOOTSTRAP) ## Style, types, import contracts; changes nothing
 	@$(RUN) ruff check

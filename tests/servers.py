@@ -8,6 +8,7 @@ import ctypes
 import json
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -26,6 +27,7 @@ import pytest
 
 PROJECT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
+SERVER_PORTS = 12_000, 32_000
 START_S_MAX = 60.0
 STOP_S_MAX = 20.0
 POLL_S = 0.02
@@ -105,10 +107,14 @@ def find_strace() -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, below those that the kernel lends to outgoing connections: a server that is down
+    must not find its port taken by a client that calls it.
+    """
+    while True:
+        port = random.SystemRandom().randrange(*SERVER_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            return port
 
 
 def port_answers(port: int) -> bool:
@@ -192,6 +198,14 @@ class Server:
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """SIGSTOP: it hangs, with its connections open, until `go_on`."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def remove(self) -> None:
         self.stop()

@@ -50,6 +50,6 @@ def test_without_uv_the_first_step_is_to_get_one(tmp_path: Path):
         assert "-m venv .cache/uv" in planned.stdout
 
 
-@pytest.mark.parametrize("script", [".ci/run", "tests/influxd/build.sh"])
+@pytest.mark.parametrize("script", [".ci/run", "tests/influxd/build.sh", "tests/telegraf/build.sh"])
 def test_scripts_are_executable(script: str):
     assert os.access(PROJECT / script, os.X_OK)

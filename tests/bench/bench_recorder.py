@@ -7,8 +7,9 @@ from pathlib import Path
 from random import Random
 
 from collector.codec import parse_topic
-from collector.record_book import RecordBook
-from collector.recorder import Recorder
+from collector.recorder.book import RecordBook
+from collector.recorder.recorder import Recorder
+from collector.recorder.requests import FOLDER, RequestFolder
 from filiere.clock import system_clock
 from filiere.embedded_store import EmbeddedStore
 from filiere.influx_store import InfluxStore
@@ -46,6 +47,7 @@ def bench_recorder(bench: Bench) -> Iterator[Measurement]:
                 clock=system_clock,
                 random=Random(7),
                 stop=threading.Event(),
+                requests=RequestFolder(folder / FOLDER),
             )
             began = time.perf_counter()
             while recorder.step():

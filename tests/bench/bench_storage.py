@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from filiere.embedded_store import EmbeddedStore
 from filiere.influx_store import InfluxStore
 from filiere.message_log import MessageLog
-from filiere.readings import Row
+from filiere.readings import Block
 from filiere.readings_store import ReadingsStore
 from tests.bench import Bench, Measurement, measured
 
@@ -62,7 +62,7 @@ def _store(store: ReadingsStore, name: str) -> Iterator[Measurement]:
     def write() -> float:
         nonlocal written
         rows = [
-            Row(
+            Block.one(
                 line=line,
                 device=device,
                 time_ns=first_ns + (written + n) * STEP_NS,

@@ -44,6 +44,48 @@ def test_a_missing_server_is_named_and_the_rest_is_measured(monkeypatch: pytest.
     assert missing == ["bench_with_a_server left out: influxd not found: build it"]
 
 
+def test_one_that_fails_is_named_and_the_rest_is_measured(monkeypatch: pytest.MonkeyPatch):
+    def bench_that_fails(_bench: Bench) -> Iterator[Measurement]:
+        """Finds that rows are lost."""
+        yield from_values("before", "rows/s", [1.0])
+        raise RuntimeError("got 99 rows, expected 100")
+
+    monkeypatch.setattr(__main__, "benchmarks", lambda _parts: [("bench_that_fails", bench_that_fails)])
+    rows, missing = __main__.run([], Console(file=io.StringIO()))
+    assert [row.name for row in rows] == ["before"]
+    assert missing == ["bench_that_fails failed: got 99 rows, expected 100"]
+
+
+@pytest.mark.parametrize(
+    ("values", "goals", "met", "text"),
+    [
+        ([1.0, 3.0, 2.0], {}, None, ""),
+        ([1.0, 3.0, 2.0], {"at_least": 2.0}, True, "≥ 2.00"),
+        ([1.0, 3.0, 2.0], {"at_least": 2.1}, False, "≥ 2.10"),
+        ([1.0, 3.0, 2.0], {"at_most": 2.0}, True, "≤ 2.00"),
+        ([0.0, 0.0, 1.0], {"at_most": 0.0}, True, "≤ 0.00"),
+        ([1.0, 1.0, 0.0], {"at_most": 0.0}, False, "≤ 0.00"),
+    ],
+)
+def test_a_goal_is_met_by_the_median(values, goals, met, text):
+    row = from_values("x", "rows/s", values, **goals)
+    assert row.met is met
+    assert __main__.goal(row) == text
+
+
+def test_the_page_has_the_same_rows():
+    rows = [from_values("x", "rows/s", [1.0, 3.0, 2.0], remark="y", at_least=2.0), from_values("z", "rows", [0.0])]
+    assert list(__main__.markdown(rows))[2:] == [
+        "| x | 2.00 | 1.00 … 3.00 | rows/s | ≥ 2.00 | yes | y |",
+        "| z | 0.00 |  | rows |  |  |  |",
+    ]
+
+
+def test_the_long_ones_take_as_long_as_they_are_told():
+    assert Bench().minutes == 2.0
+    assert Bench(minutes=30).minutes == 30
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

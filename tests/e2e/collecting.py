@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from collector.audit import audit, recorder_state
+from collector.accounts.audit import audit, recorder_state
 from filiere.clock import NS_PER_S, parse_time
 from filiere.errors import StoreUnavailable
 from filiere.influx_store import InfluxStore
@@ -85,7 +85,7 @@ class Collector:
             if not names or name in names:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        if not names or "collect" in names:
+        if self.process is not None and (not names or "collect" in names):
             self.process.wait()
 
     def stop(self, how=signal.SIGTERM):

@@ -102,7 +102,7 @@ def test_without_influxdb_a_kill_loses_nothing_either(collector, publisher):
 def test_asked_to_stop_it_ends_with_status_0_without_traceback_and_leaves_nothing_running(collector, publisher, how):
     collector.subscribe(publisher)
     family = collector.family()
-    assert set(family) == {"collect", "intake", "recorder"}
+    assert set(family) == {"collect", "intake", "recorder", "receipts"}
     assert collector.stop(how) == 0
     assert "Traceback" not in collector.words
     assert not [pid for pid in family.values() if runs(pid)]
