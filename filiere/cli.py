@@ -24,12 +24,15 @@ class CommandEntry:
 COMMANDS = {
     "demo": CommandEntry("simulators.commands:demo", "Run two simulated workshops, bale to certificate."),
     "collect": CommandEntry("collector.commands:collect", "Receive readings and events by MQTT and record them."),
-    "audit": CommandEntry("collector.commands:audit", "Show per device: published = stored + quarantined."),
-    "quarantine": CommandEntry("collector.commands:quarantine", "Show what was refused, and why."),
+    "audit": CommandEntry("collector.accounts.commands:audit", "Show per device: published = stored + quarantined."),
+    "quarantine": CommandEntry("collector.quarantine.commands:quarantine", "Show what was refused and why; try again."),
+    "log": CommandEntry("collector.log.commands:log", "Message log: how it stands, export, import, rewind, repair."),
+    "devices": CommandEntry("collector.devices.commands:devices", "Add and revoke devices at the broker, list them."),
     "certificate": CommandEntry("processing.commands:certificate", "Issue, show and verify certificates."),
     "serve": CommandEntry("api.commands:serve", "Serve the API, the live page and the certificates."),
     "simulate": CommandEntry("simulators.commands:simulate", "Publish simulated lines by MQTT."),
     "dashboards": CommandEntry("dashboards.commands:dashboards", "Build the Grafana dashboards, or push them."),
+    "bindings": CommandEntry("collector.foreign.commands:bindings", "Test and learn bindings of foreign devices."),
     "plant": CommandEntry("filiere.commands:plant", "Check a plant file."),
     "settings": CommandEntry("filiere.commands:settings", "Show every setting and its value."),
 }

@@ -1,6 +1,7 @@
 """Settings, read from the environment (`FILIERE_…`), each one described. The data folder's layout is here alone."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ PREFIX = "FILIERE_"
 MASK = "********"
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+_LINE = re.compile(r"(?:[a-z0-9_-]{1,64}|\+)(?:/(?:[a-z0-9_-]{1,64}|\+)){2}")
 
 
 class Settings(BaseSettings):
@@ -41,6 +43,46 @@ class Settings(BaseSettings):
         min_length=1,
         description="MQTT client id of the collector. The broker keeps its session by this name: change it and what"
         " waits there is not fetched.",
+    )
+    mqtt_ca: Path | None = Field(
+        default=None,
+        description="Certificate (PEM) of the authority that signed the broker's; set = TLS. For a broker that every"
+        " browser believes: the system's own, such as `/etc/ssl/certs/ca-certificates.crt`.",
+    )
+    mqtt_certificate: Path | None = Field(
+        default=None, description="Certificate (PEM) to show to a broker that asks for one; needs the CA. Empty = none."
+    )
+    mqtt_key: Path | None = Field(
+        default=None, description="Private key (PEM, no password) of that certificate; empty = it is in the same file."
+    )
+    mqtt_lines: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Lines that this collector owns, `site/workshop/line` separated by commas (`+` stands for any name)"
+        ", where several share a plant; empty = all.",
+    )
+    broker_dir: Path | None = Field(
+        default=None,
+        description="Folder of the files that `filiere devices` writes for Mosquitto; empty = `broker` in the data"
+        " folder.",
+    )
+    broker_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("localhost", "127.0.0.1"),
+        description="Names and addresses, separated by commas, under which devices call the broker: its certificate"
+        " names them.",
+    )
+    broker_pid_file: Path | None = Field(
+        default=None,
+        description="Mosquitto's `pid_file`, if it runs on this machine: `filiere devices` tells it to read its files"
+        " again.",
+    )
+
+    log_retention_days: float = Field(
+        default=30.0,
+        ge=0.0,
+        le=36_500.0,
+        allow_inf_nan=False,
+        description="How long the message log keeps what is recorded, days: so far back a rewind goes. 0 = until it is"
+        " recorded.",
     )
 
     influx_url: str = Field(
@@ -91,10 +133,18 @@ class Settings(BaseSettings):
         default="info", description="The least severe log lines that are written."
     )
 
-    @field_validator("trusted_keys", mode="before")
+    @field_validator("trusted_keys", "mqtt_lines", "broker_hosts", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("mqtt_lines")
+    @classmethod
+    def _lines(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for line in value:
+            if not _LINE.fullmatch(line):
+                raise ValueError("lines such as caux/textile/t1, separated by commas, or nothing")
+        return tuple(dict.fromkeys(value))
 
     @field_validator("influx_url", "grafana_url", "public_url")
     @classmethod
@@ -110,7 +160,9 @@ class Settings(BaseSettings):
             raise ValueError("an address such as http://127.0.0.1:8086, or nothing")
         return value.rstrip("/")
 
-    @field_validator("data_dir", "signing_key")
+    @field_validator(
+        "data_dir", "signing_key", "mqtt_ca", "mqtt_certificate", "mqtt_key", "broker_dir", "broker_pid_file"
+    )
     @classmethod
     def _home(cls, value: Path | None) -> Path | None:
         try:
@@ -127,6 +179,13 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        for name, needed in (("mqtt_certificate", "mqtt_ca"), ("mqtt_key", "mqtt_certificate")):
+            if getattr(self, name) is not None and getattr(self, needed) is None:
+                raise ValueError(f"{variable(name)}: got {getattr(self, name)} alone; expected {variable(needed)} too")
+        return self
+
     def make_data_dir(self) -> None:
         """Make the data folder where there is none. Raises SettingsError: it cannot be."""
         try:
@@ -141,6 +200,16 @@ class Settings(BaseSettings):
     def log_path(self) -> Path:
         """The message log."""
         return self.data_dir / "messages.sqlite"
+
+    @property
+    def intake_status_path(self) -> Path:
+        """How the intake is, in its own words."""
+        return self.data_dir / "intake.status"
+
+    @property
+    def subscriptions_path(self) -> Path:
+        """Topic filters that the collector's session holds at the broker."""
+        return self.data_dir / "subscriptions.json"
 
     @property
     def recorder_path(self) -> Path:
@@ -171,6 +240,21 @@ class Settings(BaseSettings):
     def keys_dir(self) -> Path:
         """The issuer's keys."""
         return self.data_dir / "keys"
+
+    @property
+    def broker_folder(self) -> Path:
+        """`broker_dir`, else `broker` in the data folder."""
+        return self.broker_dir or self.data_dir / "broker"
+
+    @property
+    def broker_key_path(self) -> Path:
+        """Private key of the authority that signs the broker's certificate and the devices'."""
+        return self.keys_dir / "broker-ca.key"
+
+    @property
+    def devices_dir(self) -> Path:
+        """What each new device is to be given, until it has it."""
+        return self.data_dir / "devices"
 
     @property
     def signing_key_path(self) -> Path:

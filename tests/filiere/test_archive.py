@@ -250,7 +250,7 @@ def test_a_file_by_another_program_in_the_same_form_is_read(path):
         (table(time_ns=pa.array([1, 1])), "got reading 1 out of order or twice"),
         (table(key=pa.array(["a.x", "z.x"]).dictionary_encode()), "got readings of 'z.x'"),
         (table(value=pa.array([1.0, float("nan")])), "a.x: got a value that is not finite"),
-        (table(quality=pa.array([0, 9], pa.uint8())), "a.x: got quality 9; expected at most 2"),
+        (table(quality=pa.array([0, 9], pa.uint8())), "a.x: got quality 9; expected at most 3"),
     ],
 )
 def test_a_parquet_file_that_is_not_a_sealed_run_is_refused(path, forged, words):

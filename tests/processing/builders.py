@@ -13,7 +13,7 @@ from filiere.clock import NS_PER_S
 from filiere.errors import StoreUnavailable
 from filiere.events import PRODUCT, RESIDUE, Event, Portion, Received, RunClosed, RunStarted
 from filiere.plant import Ingredient, Label, Limits, Line, Material, Plant, Recipe, Signal, Step, Unit, Workshop
-from filiere.readings import Latest, Row, RunMark, Series
+from filiere.readings import Block, Latest, RunMark, Series
 
 T0 = 1_790_000_000 * NS_PER_S
 LINE = "caux/textile/t1"
@@ -215,7 +215,7 @@ class MemoryStore:
     down: bool = False
     name: str = "memory"
 
-    def write(self, rows: Sequence[Row], marks: Sequence[RunMark] = ()) -> None:
+    def write(self, rows: Sequence[Block], marks: Sequence[RunMark] = ()) -> None:
         raise AssertionError(f"processing never writes readings: {len(rows)} rows, {len(marks)} marks")
 
     def window(self, line: str, keys: Sequence[str], start_ns: int, stop_ns: int) -> tuple[Series, ...]:

@@ -18,7 +18,7 @@ from filiere.events import Event, Portion, RunStarted, event_json
 from filiere.ledger import Ledger
 from filiere.plant import Line, Recipe, Step
 from filiere.plant_file import load_plant
-from filiere.readings import Row
+from filiere.readings import Block
 from processing.commands import WATCH_BACKOFF_S, WATCH_PERIOD_S, certificate
 from processing.display import measured
 from processing.issue import Issued, issue_lot
@@ -327,13 +327,13 @@ def timed_run(step: str, recipe: str, *, start_s: int, inputs: list[Portion], ou
     )
 
 
-def rows(line: Line, step: Step, recipe: Recipe, start_s: int) -> Iterator[Row]:
+def rows(line: Line, step: Step, recipe: Recipe, start_s: int) -> Iterator[Block]:
     for unit_id in step.units:
         for signal in line.unit(unit_id).signals:
             level = recipe.targets.get(signal.key, 0.005 if signal.unit == "1" else 40.0)
             for time_s in np.arange(start_s, start_s + 660, signal.period_s):
                 time_ns = T0 + int(time_s) * NS_PER_S
-                yield Row(line=LINE, device=unit_id, time_ns=time_ns, values={signal.id: level})
+                yield Block.one(line=LINE, device=unit_id, time_ns=time_ns, values={signal.id: level})
 
 
 def test_a_refusal_in_json_is_json_too(tmp_path: Path) -> None:

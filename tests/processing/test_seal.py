@@ -113,7 +113,7 @@ def test_two_signals_that_are_exchanged_change_the_root() -> None:
         ({"keys": ("a.x", "c.z")}, "other keys than the header's"),
         ({"stop_ns": T0 + 2 * 10**9}, "outside the run"),
         ({"series": (series("a.x", [1, 1], [1.0, 2.0]), sealed().series[1])}, "out of order or twice"),
-        ({"series": (series("a.x", [1], [1.0], quality=[3]), sealed().series[1])}, "quality 3"),
+        ({"series": (series("a.x", [1], [1.0], quality=[9]), sealed().series[1])}, "quality 9"),
         ({"series": (replace(sealed().series[0], value=np.zeros(1)), sealed().series[1])}, "different lengths"),
     ],
 )
