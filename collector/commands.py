@@ -34,13 +34,14 @@ def collect(
     """
     from random import Random
 
-    from collector.processes import run_intake, run_receipts, run_recorder
+    from collector.processes import broker_and_filters, run_intake, run_receipts, run_recorder
     from collector.supervisor import stop_with_standard_input, supervise
     from filiere.logs import configure_logs
     from filiere.plant_file import load_plant
     from filiere.settings import load_settings
 
     settings = load_settings()
+    settings.make_data_dir()  # where it cannot be, no start of a child would ever be the last
     plant = load_plant(settings.plant)
     configure_logs(settings.log_level, only or "collect")
     stop = threading.Event()
@@ -56,6 +57,7 @@ def collect(
         case Part.RECEIPTS:
             run_receipts(settings, stop=stop)
         case None:
+            broker_and_filters(settings, plant)  # what is wrong there ends it here, not a child again and again
             supervise({part: _command(part) for part in Part}, stop=stop, random=Random())  # noqa: S311 - spreads waits
 
 

@@ -22,6 +22,7 @@ from filiere.plant import Plant
 from filiere.settings import Settings
 
 if TYPE_CHECKING:
+    from collector.broker import Broker
     from collector.recorder.recorder import Recorder
 
 GC_THRESHOLDS = (100_000, 50, 100)
@@ -41,15 +42,12 @@ def run_intake(settings: Settings, plant: Plant, *, stop: threading.Event) -> No
         SettingsError: another intake uses this data folder; a line that it owns is not in the plant model; the files
             for TLS are not what they should be.
     """
-    from collector.broker import broker_of, ssl_context  # noqa: PLC0415 - same
-    from collector.intake.assignment import HeldFilters, subscriptions  # noqa: PLC0415 - the recorder needs no MQTT client
+    from collector.intake.assignment import HeldFilters  # noqa: PLC0415 - the recorder needs no MQTT client
     from collector.intake.intake import Intake  # noqa: PLC0415 - same
     from collector.intake.status import StatusFile  # noqa: PLC0415 - same
     from collector.log.pruning import pruner_of  # noqa: PLC0415 - same
 
-    broker, filters = broker_of(settings), subscriptions(plant, settings.mqtt_lines)
-    if broker.tls is not None:
-        ssl_context(broker.tls)
+    broker, filters = broker_and_filters(settings, plant)
     random = Random()  # noqa: S311 - spreads waits, guards nothing
     with suppress(Stopped), only_one(settings.data_dir / "intake.lock", stop), ExitStack() as stack:
         status = StatusFile(settings.intake_status_path, log_path=settings.log_path, clock=system_clock)
@@ -72,6 +70,17 @@ def run_intake(settings: Settings, plant: Plant, *, stop: threading.Event) -> No
             status=status,
             chore=pruner_of(settings, log).step,
         ).run()
+
+
+def broker_and_filters(settings: Settings, plant: Plant) -> "tuple[Broker, tuple[str, ...]]":
+    """Whom the intake asks for what. Raises SettingsError: as `run_intake`, about lines and TLS."""
+    from collector.broker import broker_of, ssl_context  # noqa: PLC0415 - the recorder needs neither
+    from collector.intake.assignment import subscriptions  # noqa: PLC0415 - same
+
+    broker = broker_of(settings)
+    if broker.tls is not None:
+        ssl_context(broker.tls)
+    return broker, subscriptions(plant, settings.mqtt_lines)
 
 
 def run_recorder(settings: Settings, plant: Plant, *, stop: threading.Event) -> None:
@@ -172,8 +181,8 @@ def only_one(path: Path, stop: threading.Event, *, wait_s: float | None = None) 
                     raise Stopped from None
         else:
             raise SettingsError(
-                f"FILIERE_DATA_DIR: got {path.parent}, where another collector runs ({path.name} is held); expected a"
-                " folder of its own, or that the other one is stopped first"
+                f"FILIERE_DATA_DIR: got {path.parent}, where another collector runs ({path.name} is held); stop that"
+                " `filiere collect` first, or give this one a folder of its own"
             )
         yield
 

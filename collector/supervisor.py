@@ -19,6 +19,8 @@ from collector.patience import waits_s
 POLL_S = 0.2
 STOP_S_MAX = 20.0
 """How long a child may take to stop before it is killed."""
+RESTART_S_MAX = 30.0
+"""Longest wait for the next start of a child that dies again and again: a start costs seconds on a small machine."""
 HEALTHY_S = 60.0
 """A child that lived this long is started again at once when it dies."""
 
@@ -30,7 +32,7 @@ class _Child:
         self.name = name
         self._command = command
         self._random = random
-        self._waits = waits_s(random)
+        self._waits = waits_s(random, RESTART_S_MAX)
         self._start_at = 0.0
         self._started_at = 0.0
         self.process: subprocess.Popen[bytes] | None = None
@@ -40,16 +42,23 @@ class _Child:
         now = time.monotonic()
         if self.process is None:
             if now >= self._start_at:
-                self.process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
-                self._started_at = now
-                _log.info("started", child=self.name, pid=self.process.pid)
+                self._start(now)
         elif self.process.poll() is not None:
             if now - self._started_at > HEALTHY_S:
-                self._waits = waits_s(self._random)
-            wait_s = next(self._waits)
+                self._waits = waits_s(self._random, RESTART_S_MAX)
+            self._start_at = now + (wait_s := next(self._waits))
             _log.error("a child ended; it is started again", child=self.name, code=self.process.returncode, in_s=wait_s)
             self.close()
-            self._start_at = now + wait_s
+
+    def _start(self, now: float) -> None:
+        try:
+            self.process = subprocess.Popen(self._command, stdin=subprocess.PIPE)
+        except OSError as error:  # no memory, no process to be had: the others go on
+            self._start_at = now + (wait_s := next(self._waits))
+            _log.error("a child cannot be started", child=self.name, got=error.strerror, in_s=wait_s)
+            return
+        self._started_at = now
+        _log.info("started", child=self.name, pid=self.process.pid)
 
     def ask_to_stop(self) -> None:
         if self.process is not None:

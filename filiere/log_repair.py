@@ -36,6 +36,7 @@ class Repaired:
     kept: int
     """Messages of the new log."""
     lost: tuple[Unreadable, ...]
+    """In order; the last one without an end where nothing says how much there was."""
     aside: Path
     """Where the damaged file lies now."""
 
@@ -59,6 +60,7 @@ def repair(
     for leftover in (new, wal_of(new), _sidecar(new, "shm")):
         leftover.unlink(missing_ok=True)
     try:
+        _take_back_wal(path)
         settle_damaged(path)
         # the rest of a page that was cut off would be read as zeros, and taken for what was sent
         os.truncate(path, path.stat().st_size // PAGE_BYTES * PAGE_BYTES)
@@ -73,6 +75,7 @@ def repair(
             # a beginning that cannot be read is lost; one that is not there was pruned
             from_start = shift or (unreadable and unreadable[0].first == 1)
             lost = log.close_gaps(1 if from_start else log.first() or head + 1, head)
+            lost += _lost_at_the_end(unreadable, lost, shift, log.head())
             kept = log.count()
         _put_in_place(path, new, aside)
     except OSError as error:
@@ -115,12 +118,24 @@ def _all_readable(path: Path, unreadable: list[Unreadable]) -> Iterator[Sequence
             yield chunk
 
 
+def _lost_at_the_end(
+    unreadable: Sequence[Unreadable], lost: Sequence[Unreadable], shift: int, head: int
+) -> tuple[Unreadable, ...]:
+    """Where the end cannot be read, no message of it was found, and nobody saw how far it went."""
+    if not unreadable or unreadable[-1].last is not None:
+        return ()
+    first = unreadable[-1].first + shift
+    if head >= first or any(span.last is not None and span.last >= first for span in lost):
+        return ()
+    return (Unreadable(first=first, last=None),)
+
+
 def _within(offset: int, spans: Sequence[Unreadable]) -> bool:
     return any(span.first <= offset and (span.last is None or offset <= span.last) for span in spans)
 
 
 def _put_in_place(path: Path, new: Path, aside: Path) -> None:
-    """At every instant a log is at `path`: the old one with its `-wal`, or the new one."""
+    """At every instant a log is at `path`: the old one, or the new one. A `-wal` never stands beside the wrong one."""
     os.link(path, aside)
     with suppress(FileNotFoundError):
         if wal_of(path).stat().st_size:  # only where SQLite cannot open the file: else it was settled
@@ -134,6 +149,13 @@ def _put_in_place(path: Path, new: Path, aside: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _take_back_wal(path: Path) -> None:
+    """A repair that was killed while it put the files in place may have moved the `-wal` already."""
+    for aside in path.parent.glob(f"{path.stem}.*{path.suffix}"):
+        if wal_of(aside).exists() and not wal_of(path).exists() and aside.samefile(path):
+            wal_of(aside).rename(wal_of(path))
 
 
 def wal_of(path: Path) -> Path:

@@ -56,6 +56,7 @@ LAYOUT = Layout(
 _COLUMNS = '"offset", topic, payload, record_time_ns'
 # ">=", not ">": a search for what is above the last message of a damaged page would look into that page
 _READ = f'SELECT {_COLUMNS} FROM message WHERE "offset" >= ? ORDER BY "offset" LIMIT ?'  # noqa: S608  # constants
+_ENDS = 'SELECT "offset" FROM message ORDER BY "offset" DESC LIMIT 2'
 _APPEND = "INSERT INTO message (topic, payload, record_time_ns) VALUES (?, ?, ?)"
 
 
@@ -88,6 +89,7 @@ class MessageLog(SqliteFile):
         super().__init__(path, connection)
         self._writes = writes
         self._doubtful = False
+        self._head = 0  # of the writer: the last offset that it saw or gave
         self._next: int | None = None  # the offset to go on at, where the file itself does not say it
 
     @classmethod
@@ -141,11 +143,14 @@ class MessageLog(SqliteFile):
             with transaction(connection):
                 if self._next is None:
                     connection.executemany(_APPEND, batch)
+                    (last,) = connection.execute("SELECT last_insert_rowid()").fetchone()
+                    if last < self._head + len(batch):  # SQLite goes on behind what it takes for the last message
+                        raise StoreRefused(f"{self.path}: got message {last} behind {self._head}; {REPAIR}")
                 else:
                     self._keep(connection, list(starmap(Message, ((self._next + n, *m) for n, m in enumerate(batch)))))
-            self._next = None
-            (last,) = connection.execute("SELECT last_insert_rowid()").fetchone()
-        return int(last)
+                    last = self._next + len(batch) - 1
+            self._next, self._head = None, int(last)
+        return self._head
 
     def restore(self, messages: Sequence[Message]) -> None:
         """Put messages at the offsets that they have; those that are there stay. A damaged log is made anew with it.
@@ -187,7 +192,7 @@ class MessageLog(SqliteFile):
         with self._guarded() as connection:
             try:
                 rows = connection.execute(_READ, (after + 1, limit)).fetchall()
-                if _plausible(rows, after):
+                if _plausible(connection, rows, after):
                     return list(starmap(Message, rows))
                 problem = "what is no message"
             except sqlite3.Error as error:
@@ -221,26 +226,37 @@ class MessageLog(SqliteFile):
 
     def first(self) -> int:
         """Offset of the oldest message that is kept; 0 when there is none."""
-        return self._number('SELECT min("offset") FROM message')
+        with self._guarded() as connection:
+            return _first(connection)
 
     def head(self) -> int:
-        """Offset of the last message; 0 when there is none."""
-        return self._number('SELECT max("offset") FROM message')
+        """Offset of the last message; 0 when there is none.
+
+        Raises StoreUnavailable, StoreRefused: as `read`; what stands at the end cannot be the last message.
+        """
+        with self._guarded() as connection:
+            head = _head(connection)
+        if head is None:
+            raise StoreRefused(f"{self.path}: got an end that no message can have; {REPAIR}")
+        return head
 
     def count(self) -> int:
         """How many messages are kept. Reads the whole file."""
-        return self._number("SELECT count(*) FROM message")
+        with self._guarded() as connection:
+            (count,) = connection.execute("SELECT count(*) FROM message").fetchone()
+        return int(count)
 
-    def offset_at(self, time_ns: int) -> int:
+    def offset_at(self, time_ns: int, *, now_ns: int = TIME_MAX_NS) -> int:
         """Offset of the first message received at `time_ns` or later; one above the head when there is none.
 
-        Exact where the clock never went back; there, it is one of the places where that time was reached.
+        Exact where the clock never went back; there, it is one of the places where that time was reached. What seems to
+        have been received after `now_ns` is passed over.
         """
         low, high = max(self.first(), 1), self.head() + 1
         while low < high:
             middle = (low + high) // 2
             (message,) = self.read(middle - 1, 1)
-            if message.record_time_ns < time_ns:
+            if not time_ns <= message.record_time_ns <= now_ns:
                 low = message.offset + 1
             else:
                 high = middle
@@ -249,10 +265,7 @@ class MessageLog(SqliteFile):
     def lost(self) -> tuple[Unreadable, ...]:
         """What was not there any more when this log was made from a damaged one, in order."""
         with self._guarded() as connection:
-            if not connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'lost'").fetchone()[0]:
-                return ()
-            spans = connection.execute("SELECT first, last FROM lost ORDER BY first").fetchall()
-        return tuple(Unreadable(first=first, last=last) for first, last in spans)
+            return tuple(Unreadable(first=first, last=last) for first, last in _lost(connection))
 
     def prune(self, before: int, limit: int, *, older_than_ns: int = TIME_MAX_NS) -> int:
         """Delete the oldest messages, below offset `before` and up to the last that was received before
@@ -303,11 +316,6 @@ class MessageLog(SqliteFile):
         (total,) = connection.execute("PRAGMA page_count").fetchone()
         return int(free) - max(FREE_PAGES_KEPT, int(total) // FREE_SHARE_KEPT)
 
-    def _number(self, statement: str) -> int:
-        with self._guarded() as connection:
-            (number,) = connection.execute(statement).fetchone()
-        return number or 0
-
     @staticmethod
     def _keep(connection: sqlite3.Connection, messages: Sequence[Message]) -> None:
         connection.executemany(
@@ -317,10 +325,10 @@ class MessageLog(SqliteFile):
 
     def _take_up(self) -> None:
         """What is found is on the disk before more is promised; offsets that were lost are not given again."""
-        settle(self._connection, self.path)
-        lost = self.lost()
-        beyond = max((span.last or 0 for span in lost), default=0) + 1
-        self._next = beyond if beyond > self.head() + 1 else None
+        settle(self._connection, self.path, REPAIR)
+        self._head = self.head()
+        beyond = max((span.last or 0 for span in self.lost()), default=0) + 1
+        self._next = beyond if beyond > self._head + 1 else None
 
     @contextmanager
     def _guarded(self) -> Iterator[sqlite3.Connection]:
@@ -329,7 +337,7 @@ class MessageLog(SqliteFile):
             self._connection.close()
             self._connection = open_writer(self.path, LAYOUT) if self._writes else open_reader(self.path, LAYOUT)
             if self._writes:
-                settle(self._connection, self.path)
+                settle(self._connection, self.path, REPAIR)
             self._doubtful = False
         try:
             yield self._connection
@@ -360,17 +368,42 @@ def _rows(connection: sqlite3.Connection, after: int, limit: int) -> list[_Row] 
         if is_damage(error) or is_disk_error(error):
             return None
         raise
-    return rows if _plausible(rows, after) else None
+    return rows if _plausible(connection, rows, after) else None
 
 
-def _plausible(rows: Sequence[_Row], after: int) -> bool:
+def _plausible(connection: sqlite3.Connection, rows: Sequence[_Row], after: int) -> bool:
     """Whether these can be messages: SQLite takes a page that is half zeros for one of empty rows numbered 0."""
     offsets = [row[0] for row in rows]
     if offsets == list(range(after + 1, after + 1 + len(rows))):
-        return True
-    # behind what was pruned or lost
-    in_order = all(before < offset for before, offset in pairwise([after, *offsets]))
-    return in_order and all(type(row[1]) is type(row[2]) is bytes and type(row[3]) is int for row in rows)
+        return bool(rows) or _head(connection) is not None
+    gaps = [(before + 1, offset - 1) for before, offset in pairwise([after, *offsets]) if offset != before + 1]
+    if gaps[0][0] == after + 1 and _first(connection) >= offsets[0]:
+        del gaps[0]  # pruned
+    lost = _lost(connection)
+    return all(
+        start <= end and any(first <= start and end <= last for first, last in lost) for start, end in gaps
+    ) and all(type(row[1]) is type(row[2]) is bytes and type(row[3]) is int for row in rows)
+
+
+def _first(connection: sqlite3.Connection) -> int:
+    (offset,) = connection.execute('SELECT min("offset") FROM message').fetchone()
+    return offset or 0
+
+
+def _head(connection: sqlite3.Connection) -> int | None:
+    """None = damage."""
+    ends = [offset for (offset,) in connection.execute(_ENDS)]
+    if not ends:
+        return 0
+    head, previous = ends if len(ends) > 1 else (ends[0], ends[0] - 1)
+    sound = head > 0 and (head == previous + 1 or (previous + 1, head - 1) in _lost(connection))
+    return int(head) if sound else None
+
+
+def _lost(connection: sqlite3.Connection) -> list[tuple[int, int]]:
+    if not connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'lost'").fetchone()[0]:
+        return []
+    return connection.execute("SELECT first, last FROM lost ORDER BY first").fetchall()
 
 
 def _unreadable(connection: sqlite3.Connection, first: int) -> Unreadable | None:

@@ -140,15 +140,15 @@ def open_reader(path: Path, layout: Layout, *, damaged_too: bool = False) -> sql
     )
 
 
-def settle(connection: sqlite3.Connection, path: Path) -> None:
+def settle(connection: sqlite3.Connection, path: Path, damaged: str) -> None:
     """Bring all that is committed into the file itself, on the disk, and empty the log beside it (`-wal`): done once,
-    by the only writer, when it has opened the file.
+    by the only writer, when it has opened the file. `damaged` says what to do where that cannot be.
 
     Raises:
         StoreUnavailable: another process holds the file for longer than BUSY_TIMEOUT_S, disk full.
         StoreRefused: damaged, or not writable.
     """
-    with translated(path):
+    with translated(path, damaged):
         (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
         raise StoreUnavailable(f"{path}: got a locked file; {_NEXT_STEP['SQLITE_BUSY']}")

@@ -1,10 +1,14 @@
 """A file that others see whole or not at all, also after a power cut; one that is there already stands."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+from filiere.errors import SettingsError
 
 
 class AlreadyThere(Exception):
@@ -35,6 +39,33 @@ def whole_file(path: Path, *, mode: int, replace: bool = False) -> Iterator[Path
     finally:
         temporary.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+@contextmanager
+def output_file(path: Path | None, *, mode: int) -> Iterator[BinaryIO]:
+    """The new file that somebody asks a command for by --output, whole or not there; None = standard output.
+
+    Raises SettingsError: it is there already, or cannot be written.
+    """
+    taken = SettingsError(f"--output: got {path}, which is there already; expected the name of a new file")
+    if path is not None and path.exists():  # told before the work, not after
+        raise taken
+    try:
+        if path is None:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+            return
+        with whole_file(path, mode=mode) as temporary, temporary.open("wb") as file:
+            yield file
+    except AlreadyThere:
+        raise taken from None
+    except OSError as error:
+        if path is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again at its end
+            if isinstance(error, BrokenPipeError):  # `| head`: what was asked for is there
+                return
+        got = "standard output" if path is None else path
+        raise SettingsError(f"--output: got {got} ({error.strerror}); expected a file that may be written") from None
 
 
 def _link(temporary: Path, path: Path) -> None:

@@ -86,7 +86,7 @@ class Intake:
                 connection.open()
                 self._serve(connection)
             except (OSError, UnicodeError) as error:  # the second: a host that cannot be a name
-                problem = f"no connection to the broker {self._session.broker.address}: {error}"
+                problem = f"no connection to the broker {self._session.broker.address}: {error}; is it running there?"
                 _log.warning("no connection to the broker", address=self._session.broker.address, got=str(error))
             except (SettingsError, StoreUnavailable, StoreRefused) as error:
                 problem = str(error)

@@ -1,6 +1,5 @@
 """`filiere log`: how the message log stands; out of it, into it, back in it, and what to do when it is damaged."""
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -44,6 +43,7 @@ from collector.log.words import (
     SIZE,
     UNREADABLE,
     bytes_text,
+    decimal,
     span_text,
     spans_text,
 )
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from filiere.settings import Settings
 
 EXIT_UNREADABLE = 1
+YES = ("o", "oui", "y", "yes")
 CHUNK = 1000
 
 log = typer.Typer(
@@ -164,7 +165,7 @@ def _print_report(report: "LogReport", language: Language) -> None:
         (BEHIND, "—" if report.lag is None else str(report.lag)),
         (SIZE, bytes_text(report.log_bytes, language)),
         (FREE, bytes_text(report.disk_free_bytes, language)),
-        (RATE, f"{report.messages_per_s:.1f} messages/s, {bytes_text(report.bytes_per_s, language)}/s"),
+        (RATE, f"{decimal(report.messages_per_s, language)} messages/s, {bytes_text(report.bytes_per_s, language)}/s"),
         (FULL_IN, NEVER.in_language(language) if report.full_in_s is None else span_text(report.full_in_s, language)),
         (RETENTION, f"{report.retention_days:g} {DAYS.in_language(language)}"),
     ]
@@ -189,8 +190,9 @@ def export(
     """Write messages as JSON Lines: offset, record_time, topic and payload (base64 where it is not UTF-8)."""
     from filiere.message_log import MessageLog
     from filiere.settings import load_settings
+    from filiere.whole_file import output_file
 
-    with MessageLog.open_reader(load_settings().log_path) as messages, _output(output) as file:
+    with MessageLog.open_reader(load_settings().log_path) as messages, output_file(output, mode=0o640) as file:
         start, stop = max(first or 1, messages.first()), min(last or messages.head(), messages.head())
         if since is not None:
             start = max(start, messages.offset_at(_time_ns(since, "--since")))
@@ -262,7 +264,8 @@ def rewind(
 ) -> None:
     """Have recorded messages judged again, by the plant model of today: same rows, same accounts, no doubles.
 
-    A recorder that runs does it between two chunks; where none runs, it is done when the next one starts.
+    A recorder that runs does it between two chunks; where none runs, it is done when the next one starts. Exit status
+    2: nothing was done.
     """
     from collector.recorder.requests import Rewind, submit
     from filiere.errors import StoreRefused
@@ -309,14 +312,17 @@ def _rewind_plan(settings: "Settings", *, to: int | None, at: str | None, langua
 def repair(yes: YesOption = False, lang: LanguageOption = "fr") -> None:
     """Make a damaged log anew from all that can be read of it, at the same offsets; the collector must be stopped.
 
-    Exit status 0: nothing was lost. 1: repaired, and some messages are lost; they are listed.
+    Exit status 0: nothing was lost. 1: repaired, and some messages are lost; they are listed. 2: nothing was done.
     """
     from collector.condition import room
     from filiere.clock import from_ns, system_clock
+    from filiere.errors import StoreUnavailable
     from filiere.log_repair import repair as make_anew
     from filiere.settings import load_settings
 
     settings = load_settings()
+    if not settings.log_path.is_file():
+        raise StoreUnavailable(f"{settings.log_path}: no message log there; check FILIERE_DATA_DIR")
     with _stopped(settings, "intake", "recorder", "receipts"):
         space = room(settings)
         size = bytes_text(space.log_bytes, lang)
@@ -367,46 +373,23 @@ def _stopped(settings: "Settings", *parts: str) -> Iterator[None]:
     import threading
 
     from collector.processes import LOCK_WAIT_S, only_one
-    from filiere.errors import SettingsError
 
     with ExitStack() as stack:
         for part in parts:
-            try:
-                stack.enter_context(only_one(settings.data_dir / f"{part}.lock", threading.Event(), wait_s=LOCK_WAIT_S))
-            except SettingsError as error:
-                raise SettingsError(f"{error}: stop `filiere collect` first") from None
+            stack.enter_context(only_one(settings.data_dir / f"{part}.lock", threading.Event(), wait_s=LOCK_WAIT_S))
         yield
 
 
 def _ask(*, yes: bool, language: Language) -> None:
-    """Raises typer.Abort: the answer is no, or there is nobody to ask."""
-    if not yes:
-        typer.confirm(GO_ON.in_language(language), abort=True)
-
-
-@contextmanager
-def _output(path: Path | None) -> Iterator[BinaryIO]:
-    """Standard output, or a new file that is there whole or not at all."""
+    """Raises SettingsError: the answer is no, or there is nobody to ask."""
     from filiere.errors import SettingsError
-    from filiere.whole_file import AlreadyThere, whole_file
 
-    if path is None:
-        try:
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:  # `| head`: what was asked for is there
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if yes:
         return
-    taken = SettingsError(f"--output: got {path}, which is there already; expected a new file")
-    if path.exists():
-        raise taken
-    try:
-        with whole_file(path, mode=0o640) as temporary, temporary.open("wb") as file:
-            yield file
-    except AlreadyThere:
-        raise taken from None
-    except OSError as error:
-        raise SettingsError(f"--output: got {path} ({error.strerror}); expected a file that may be written") from None
+    typer.echo(GO_ON.in_language(language), nl=False, err=True)
+    answer = sys.stdin.readline() if sys.stdin else ""
+    if answer.strip().lower() not in YES:
+        raise SettingsError("got no yes, so nothing was done; --yes goes on without asking")
 
 
 @contextmanager

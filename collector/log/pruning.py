@@ -76,13 +76,28 @@ class Pruner:
         bookmark = self._bookmarks()
         if bookmark is None:
             return False
-        start_s = self._timer()
-        older_than_ns = self._clock() - self._retention_ns
+        start_s, now_ns = self._timer(), self._clock()
+        older_than_ns = now_ns - self._retention_ns
         pruned = self._messages.prune(bookmark, self._deletes.now, older_than_ns=older_than_ns)
+        if not pruned:
+            pruned = self._messages.prune(
+                min(bookmark, self._behind_the_future(older_than_ns, now_ns)), self._deletes.now
+            )
         if pruned:
             self._pruned += pruned
             self._deletes.learn(self._timer() - start_s)
         return pruned > 0
+
+    def _behind_the_future(self, older_than_ns: int, now_ns: int) -> int:
+        """Where the log begins with times that are still to come, from a clock that ran ahead: the offset before which
+        all arrived earlier than a message that is old. Else 0.
+        """
+        first = self._messages.read(0, 1)
+        if not first or first[0].record_time_ns <= now_ns:
+            return 0
+        cut = self._messages.offset_at(older_than_ns, now_ns=now_ns)
+        (last,) = self._messages.read(cut - 2, 1)
+        return cut if last.record_time_ns < older_than_ns else 0
 
     def _give_back(self) -> bool:
         start_s = self._timer()

@@ -67,7 +67,7 @@ REPAIRED = Label(
 )
 NOTHING_LOST = Label(fr="Rien n'est perdu.", en="Nothing is lost.")
 LOST_SPANS = Label(fr="Perdus : messages {spans}.", en="Lost: messages {spans}.")
-GO_ON = Label(fr="Continuer ?", en="Go on?")
+GO_ON = Label(fr="Continuer ? [o/N] ", en="Go on? [y/N] ")
 
 
 def spans_text(spans: Sequence[Unreadable], language: Language) -> str:
@@ -87,8 +87,13 @@ def bytes_text(count: float, language: Language) -> str:
     while count >= 1000 and power < len(_PREFIXES) - 1:
         count, power = count / 1000, power + 1
     prefix = _PREFIXES[power]
-    text = f"{count:.1f}" if prefix else f"{count:.0f}"
-    return f"{text.replace('.', ',') if language == 'fr' else text} {prefix}{unit}"
+    return f"{decimal(count, language) if prefix else f'{count:.0f}'} {prefix}{unit}"
+
+
+def decimal(number: float, language: Language) -> str:
+    """One place behind the point, in French behind the comma."""
+    text = f"{number:.1f}"
+    return text.replace(".", ",") if language == "fr" else text
 
 
 def span_text(span_s: float, language: Language) -> str:
@@ -96,4 +101,4 @@ def span_text(span_s: float, language: Language) -> str:
     days = span_s / 86_400
     if days >= 1:
         return f"{days:.0f} {DAYS.in_language(language)}"
-    return f"{span_s / 3600:.1f} h" if span_s >= 3600 else f"{span_s / 60:.0f} min"
+    return f"{decimal(span_s / 3600, language)} h" if span_s >= 3600 else f"{span_s / 60:.0f} min"

@@ -1,5 +1,7 @@
 """One writer a file, and children that live and die with their parent."""
 
+import errno
+import os
 import subprocess
 import sys
 import threading
@@ -7,10 +9,10 @@ from random import Random
 
 import pytest
 
-from collector import processes
+from collector import processes, supervisor
 from collector.patience import WAIT_S_MAX, Patience, Stopped, waits_s
 from collector.processes import only_one
-from collector.supervisor import supervise
+from collector.supervisor import RESTART_S_MAX, supervise
 from filiere.errors import SettingsError, StoreRefused, StoreUnavailable
 from tests.collector.mqtt import until
 
@@ -80,6 +82,82 @@ def test_a_dead_child_is_started_again_and_all_end_when_asked(tmp_path):
         stop.set()
         thread.join(30)
     assert not thread.is_alive()
+
+
+class Hours:
+    """Time that passes by itself, and children that die as soon as they are started, or cannot be."""
+
+    def __init__(self, monkeypatch, hours, started):
+        self.now_s, self._end_s, self._started = 0.0, hours * 3600, started
+        self.starts = []
+        monkeypatch.setattr(supervisor.time, "monotonic", lambda: self.now_s)
+        monkeypatch.setattr(supervisor.subprocess, "Popen", self._start)
+
+    def is_set(self):
+        return self.now_s > self._end_s
+
+    def wait(self, wait_s):
+        self.now_s += wait_s
+
+    def _start(self, command, **_):
+        self.starts.append((command, self.now_s))
+        return self._started(command)
+
+
+class Dead:
+    pid, returncode, stdin = 1, 2, None
+
+    def poll(self):
+        return self.returncode
+
+    def wait(self, _=None):
+        return self.returncode
+
+    terminate = kill = wait
+
+
+class Alive(Dead):
+    returncode = None
+
+
+def test_a_child_that_dies_at_once_again_and_again_is_started_ever_more_seldom(monkeypatch):
+    hour = Hours(monkeypatch, 1, lambda _: Dead())
+    supervise({"recorder": "r"}, stop=hour, random=Random(1))
+    assert hour.starts[1][1] < 1.0
+    assert 3600 / RESTART_S_MAX < len(hour.starts) < 200
+
+
+def test_a_child_that_cannot_be_started_leaves_the_others_running(monkeypatch):
+    def started(command):
+        if command == "no memory":
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return Alive()
+
+    hour = Hours(monkeypatch, 1, started)
+    supervise({"intake": "good", "recorder": "no memory"}, stop=hour, random=Random(1))
+    tries = [at_s for command, at_s in hour.starts if command == "no memory"]
+    assert len(hour.starts) - len(tries) == 1
+    assert 3600 / RESTART_S_MAX < len(tries) < 200
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"FILIERE_MQTT_LINES": "caux/textile/t9"}, {"FILIERE_MQTT_CA": "/none.pem"}], ids=["lines", "tls"]
+)
+def test_a_wrong_setting_of_the_intake_ends_the_whole_with_one_line(tmp_path, wrong):
+    ended = subprocess.run(
+        [sys.executable, "-m", "filiere", "collect"],
+        env={**os.environ, "FILIERE_DATA_DIR": str(tmp_path), **wrong},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    ((name, value),) = wrong.items()
+    assert ended.stderr.startswith(f"filiere: {name}: got")
+    assert value in ended.stderr
+    assert ended.stderr.count("\n") == 1
 
 
 def test_waits_grow_up_to_a_limit_and_are_never_in_step():

@@ -1,9 +1,13 @@
 """A damaged message log: nothing is acknowledged that it could not keep, people are told what to do, and that helps."""
 
+import os
 import subprocess
 import sys
 
+import pytest
+
 from collector.intake.status import read_intake_status
+from collector.recorder.book import RecordBook
 from filiere.message_log import MessageLog
 from tests.collector.mqtt import Publisher, session, until
 from tests.faults.real_intake import environment, intake, words
@@ -19,8 +23,9 @@ def fill(folder):
 
 
 def damage(folder, page):
+    """Zeros in the place of a page; -1 = the last one."""
     with (folder / "messages.sqlite").open("r+b") as file:
-        file.seek(page * PAGE)
+        file.seek(page * PAGE, os.SEEK_SET if page >= 0 else os.SEEK_END)
         file.write(bytes(PAGE))
 
 
@@ -58,7 +63,7 @@ def test_an_intake_on_a_damaged_log_holds_until_it_is_repaired_and_loses_nothing
             publisher.flush()
             refused = filiere(folder, mosquitto, client_id, "log", "repair", "--yes")
             assert refused.returncode == 2
-            assert "stop `filiere collect` first" in refused.stderr
+            assert "stop that `filiere collect` first" in refused.stderr
         repaired = filiere(folder, mosquitto, client_id, "log", "repair", "--yes", "--lang", "en")
         assert repaired.returncode == 0, repaired.stderr
         assert "Nothing is lost." in repaired.stdout
@@ -68,13 +73,18 @@ def test_an_intake_on_a_damaged_log_holds_until_it_is_repaired_and_loses_nothing
         assert [each.payload for each in log.read(MESSAGES, 100)] == [b"kept by the broker %d" % n for n in range(20)]
 
 
-def test_a_recorder_that_meets_damage_says_which_messages_and_goes_on_behind_them_after_a_repair(mosquitto, tmp_path):
+@pytest.mark.parametrize(("page", "first_lost"), [(60, range(1_000, 2_000)), (-1, range(MESSAGES - 40, MESSAGES + 1))])
+def test_a_recorder_that_meets_damage_says_which_messages_and_goes_on_behind_them_after_a_repair(
+    mosquitto, tmp_path, page, first_lost
+):
     folder = tmp_path / "data"
     fill(folder)
-    damage(folder, 60)
+    damage(folder, page)
     with session(mosquitto) as client_id:
         stopped = filiere(folder, mosquitto, client_id, "collect", "--only", "recorder")
         assert stopped.returncode == 2
         assert "cannot be read; stop `filiere collect` and run `filiere log repair`" in stopped.stderr
+        with RecordBook.open_reader(folder / "recorder.sqlite") as book:
+            assert book.progress().bookmark + 1 in first_lost
         assert filiere(folder, mosquitto, client_id, "log", "repair", "--yes").returncode == 1
         assert filiere(folder, mosquitto, client_id, "log", "rewind", "--start", "--yes").returncode == 0

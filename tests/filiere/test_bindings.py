@@ -163,6 +163,7 @@ def test_a_wrong_binding_is_told_with_its_line(old, new, words):
         ),
         (binding(topic="a/{n}", device=f"{{level: n, map: {{a/b: {LINE}/bagging}}}}"), "one level of a topic"),
         (binding(topic="a/{n}", signals="batch_weight: {path: w, unit: kg, when: {n: '+'}}"), "one level of a topic"),
+        (binding(topic="{n}/a/b", device=f"{{level: n, map: {{$share: {LINE}/bagging}}}}"), "no \\$ in front"),
         (binding(topic="a/{n}", device="{level: n, map: {}}"), "got an empty map"),
         ("  [1]\n", "expected a mapping"),
         ("  {}\n", "expected a list"),

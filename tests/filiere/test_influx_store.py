@@ -95,7 +95,7 @@ def test_nobody_listening_means_wait(call):
 
 
 @every_call
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_a_server_that_is_busy_or_broken_means_wait(answering, call, status):
     store, _ = answering(status, b'{"code":"x","message":"engine: cache-max-memory-size exceeded"}', Retry_After="7")
     with pytest.raises(StoreUnavailable, match=f"said {status} engine: cache-max.*exceeded; try again in 7 s"):

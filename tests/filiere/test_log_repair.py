@@ -3,18 +3,21 @@
 import os
 import shutil
 import sqlite3
+import struct
+from contextlib import suppress
 from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from filiere.errors import StoreUnavailable
+from filiere.errors import StoreRefused, StoreUnavailable
 from filiere.log_repair import messages_of_pages, repair
 from filiere.message_log import Message, MessageLog, Unreadable
 
 MESSAGES = 6_000
 PAGE = 4096
+INTERIOR = 5
 FIRST_TABLE_PAGE = 2
 """Counted from 0: page 1 is the header, page 2 the map of pages, page 3 the root of the messages."""
 
@@ -81,6 +84,86 @@ def test_damaged_pages_lose_their_own_messages_and_no_others(path):
     assert_true(path, done.lost)
 
 
+def overwrite_end(path, content):
+    """The second half of the page that has the last messages."""
+    pages = path.read_bytes()
+    page = FIRST_TABLE_PAGE * PAGE
+    while pages[page] == INTERIOR:
+        (number,) = struct.unpack_from(">I", pages, page + 8)
+        page = (number - 1) * PAGE
+    with path.open("r+b") as file:
+        file.seek(page + PAGE // 2)
+        file.write(content)
+
+
+TORN = pytest.mark.parametrize("seed", [None, 1, 2, 3], ids=["zeros", "noise", "more noise", "other noise"])
+
+
+def torn(seed):
+    return bytes(PAGE // 2) if seed is None else Random(seed).randbytes(PAGE // 2)
+
+
+@TORN
+def test_behind_a_torn_end_nothing_is_appended_where_nobody_would_find_it(path, seed):
+    overwrite_end(path, torn(seed))
+    for opened in (MessageLog.open, MessageLog.open_reader):
+        with pytest.raises(StoreRefused, match="filiere log repair"), opened(path) as log:
+            log.head()
+
+
+def test_an_end_that_is_torn_while_the_log_is_open_takes_nothing_more(path):
+    with MessageLog.open(path) as log:
+        overwrite_end(path, torn(None))
+        log._connection.execute("PRAGMA shrink_memory")  # as when other pages take the place of this one
+        with pytest.raises(StoreRefused, match="filiere log repair"):
+            log.append([(b"t", b"p", 1)])
+        assert log.read(0, 1) == [message(1)]
+
+
+@TORN
+def test_what_was_at_an_end_that_nobody_has_seen_is_said_to_be_lost(path, seed):
+    overwrite_end(path, torn(seed))
+    done = repaired(path, head=0)
+    assert done.lost == (Unreadable(first=done.kept + 1, last=None),)
+    with MessageLog.open(path) as log:
+        assert log.append([(b"t", b"p", 1)]) == done.kept + 1
+
+
+@TORN
+def test_a_torn_end_is_read_up_to_where_it_is_torn(path, seed):
+    overwrite_end(path, torn(seed))
+    with MessageLog.open_damaged(path) as log:
+        *readable, lost = log.walk()
+        read = [each for part in readable for each in part]
+        assert read == [message(offset) for offset in range(1, len(read) + 1)]
+        assert MESSAGES - 30 < len(read) < MESSAGES
+        assert lost == Unreadable(first=len(read) + 1, last=None)
+        with pytest.raises(StoreRefused, match=f"messages {len(read) + 1} to the end cannot be read"):
+            log.read(len(read), 10)
+
+
+def test_messages_that_are_missing_in_the_middle_of_a_page_are_not_passed_over(path):
+    with MessageLog.open(path) as log:
+        log._connection.execute('DELETE FROM message WHERE "offset" IN (70, 71, 200)')
+    with MessageLog.open_reader(path) as log:
+        assert [each.offset for each in log.read(0, 1_000)][-1] < 70
+        with pytest.raises(StoreRefused, match="messages 70 to 71 cannot be read"):
+            log.read(69, 1_000)
+    assert repaired(path).lost == (Unreadable(first=70, last=71), Unreadable(first=200, last=200))
+    with MessageLog.open_reader(path) as log:
+        assert [each.offset for each in log.read(69, 2)] == [72, 73]
+        assert [each.offset for each in log.read(70, 2)] == [72, 73]
+
+
+@TORN
+def test_a_torn_end_is_not_taken_for_another_log(path, seed):
+    overwrite_end(path, torn(seed))
+    recorded = (MESSAGES, message(MESSAGES).record_time_ns)
+    done = repair(path, head=MESSAGES, suffix="damaged", note=lambda _: None, recorded=recorded)
+    assert MESSAGES - 30 < done.kept < MESSAGES
+    assert_true(path, done.lost)
+
+
 def test_a_file_that_was_cut_off_keeps_what_is_left_of_it(path):
     os.truncate(path, path.stat().st_size // 2 // PAGE * PAGE + 700)
     done = repaired(path)
@@ -98,18 +181,45 @@ def test_the_pages_that_everything_hangs_on_lose_nothing(path, page, content):
     assert_true(path, ())
 
 
-def test_what_was_committed_and_not_yet_in_the_file_is_kept_too(path):
-    """Killed with a full -wal, and the header of the file is gone: SQLite itself would not look at it any more."""
+@pytest.fixture(params=[(0, bytes(PAGE)), (16, b"\x20\x00")], ids=["no header", "another page size"])
+def with_wal(path, request):
+    """Killed with a full -wal, and the header of the file is damaged: with another page size SQLite can use neither."""
+    place, damage = request.param
     copy = path.parent / "killed.sqlite"
     with MessageLog.open(path) as log:
         log.append([(b"late", b"in the -wal alone", 5)])
         shutil.copy(path, copy)
         shutil.copy(f"{path}-wal", f"{copy}-wal")
-    overwrite(copy, 0, content=bytes(PAGE))
-    done = repaired(copy)
+    with copy.open("r+b") as file:
+        file.seek(place)
+        file.write(damage)
+    return copy
+
+
+def assert_has_what_was_in_the_wal(path, done):
     assert (done.kept, done.lost) == (MESSAGES + 1, ())
-    with MessageLog.open_reader(copy) as log:
+    with MessageLog.open_reader(path) as log:
         assert log.read(MESSAGES, 9) == [Message(MESSAGES + 1, b"late", b"in the -wal alone", 5)]
+
+
+def test_what_was_committed_and_not_yet_in_the_file_is_kept_too(with_wal):
+    with pytest.raises(StoreRefused, match="run `filiere log repair`"):
+        MessageLog.open(with_wal)
+    assert_has_what_was_in_the_wal(with_wal, repaired(with_wal))
+
+
+@pytest.mark.parametrize("call", ["os.link", "pathlib.Path.rename", "pathlib.Path.replace"])
+def test_a_repair_that_is_killed_while_it_puts_the_files_in_place_is_done_again(with_wal, monkeypatch, call):
+    class Kill(BaseException):
+        pass
+
+    def kill(*_):
+        raise Kill
+
+    with monkeypatch.context() as patch, suppress(Kill):  # no rename where there is no -wal any more
+        patch.setattr(call, kill)
+        repaired(with_wal)
+    assert_has_what_was_in_the_wal(with_wal, repair(with_wal, head=MESSAGES, suffix="again", note=lambda _: None))
 
 
 def test_offsets_that_were_lost_at_the_end_are_not_given_again(path):

@@ -2,7 +2,10 @@
 
 import fcntl
 import json
+import subprocess
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -41,12 +44,20 @@ def fill(folder, messages=100, *, topic=b"a/b", start_ns=NOON_NS):
         log.append([(topic, b"payload %d".ljust(120) % n, start_ns + n) for n in range(messages)])
 
 
-def run(*arguments, code=0, answer=None):
-    result = CliRunner().invoke(log, arguments, input=answer)
+def run(*arguments, code=0):
+    result = CliRunner().invoke(log, arguments)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == code, result.output
     return result
+
+
+def declined(*arguments, answer):
+    """What was said before the question, when the answer is no."""
+    result = CliRunner().invoke(log, arguments, input=answer)
+    assert isinstance(result.exception, SettingsError)
+    assert "nothing was done" in str(result.exception)
+    return result.stdout
 
 
 @contextmanager
@@ -198,6 +209,16 @@ def test_an_export_that_meets_damage_says_what_to_do_and_leaves_no_file(folder, 
     assert [each.name for each in tmp_path.iterdir()] == ["data"]
 
 
+def test_a_full_disk_behind_standard_output_is_told_in_words(folder):
+    fill(folder, 5)
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "filiere", "log", "export"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 2
+    assert "got standard output (No space left on device)" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_nothing_is_imported_from_a_file_with_a_bad_line(folder, tmp_path):
     fill(folder, 5)
     run("export", "-o", str(tmp_path / "out.jsonl"))
@@ -211,7 +232,7 @@ def test_nothing_is_imported_from_a_file_with_a_bad_line(folder, tmp_path):
 def test_nothing_is_imported_while_the_intake_runs(folder, tmp_path):
     fill(folder, 5)
     run("export", "-o", str(tmp_path / "out.jsonl"))
-    with running(folder, "intake"), pytest.raises(SettingsError, match="stop `filiere collect` first"):
+    with running(folder, "intake"), pytest.raises(SettingsError, match="stop that `filiere collect` first"):
         run("import", str(tmp_path / "out.jsonl"))
     assert offsets(folder) == [1, 2, 3, 4, 5]
 
@@ -259,7 +280,7 @@ def bookmark():
 )
 @pytest.mark.usefixtures("recorded")
 def test_a_rewind_says_what_it_will_do_and_asks(arguments, first):
-    told = run("rewind", *arguments, "--lang", "en", code=1, answer="n\n").stdout
+    told = declined("rewind", *arguments, "--lang", "en", answer="n\n")
     assert f"Messages {first} to 10 ({11 - first}, received since" in told
     assert bookmark() == 10
     run("rewind", *arguments, "--yes")
@@ -308,10 +329,23 @@ def test_a_repair_that_loses_nothing_says_so(folder):
     assert offsets(folder) == list(range(1, 2_001))
 
 
+def test_a_yes_may_be_said_in_french(folder):
+    fill(folder)
+    result = CliRunner().invoke(log, ["repair"], input="oui\n")
+    assert result.exit_code == 0
+    assert "Continuer ? [o/N]" in result.stderr
+
+
+@pytest.mark.usefixtures("folder")
+def test_nobody_is_asked_about_a_log_that_is_not_there():
+    with pytest.raises(StoreUnavailable, match="no message log there"):
+        run("repair")
+
+
 def test_a_repair_asks_first(folder):
     fill(folder)
     before = (folder / "messages.sqlite").read_bytes()
-    told = run("repair", code=1, answer="n\n").stdout
+    told = declined("repair", answer="")
     assert "l'ancien est gardé à côté" in told
     assert (folder / "messages.sqlite").read_bytes() == before
 
@@ -319,7 +353,7 @@ def test_a_repair_asks_first(folder):
 @pytest.mark.parametrize("part", ["intake", "recorder", "receipts"])
 def test_nothing_is_repaired_while_the_collector_runs(folder, part):
     fill(folder)
-    with running(folder, part), pytest.raises(SettingsError, match="stop `filiere collect` first"):
+    with running(folder, part), pytest.raises(SettingsError, match="stop that `filiere collect` first"):
         run("repair", "--yes")
 
 

@@ -76,6 +76,19 @@ def test_without_retention_it_goes_as_soon_as_it_is_recorded(log):
     assert (log.first(), log.head()) == (1_000, 1_000)
 
 
+def test_an_hour_of_a_clock_that_ran_ahead_stops_the_pruning_no_longer_than_its_messages_are_young(log):
+    fill(log, 5_000, age_days=-400)
+    fill(log, 1_000, age_days=29)
+    drain(pruner(log))
+    assert log.first() == 1
+    drain(pruner(log, retention_days=28))
+    assert log.first() == 6_000
+    fill(log, 5_000, age_days=-400)
+    fill(log, 1_000, age_days=0.001)
+    drain(pruner(log, bookmark=8_000, retention_days=0))
+    assert log.first() == 8_000
+
+
 def test_a_step_is_small_first_and_grows_while_it_is_quick(log):
     fill(log, 30_000)
     steps = drain(pruner(log))
