@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 
+from filiere.errors import StoreRefused
 from filiere.readings import (
     QUALITIES,
     AccountMark,
@@ -65,6 +66,8 @@ class EmbeddedStore:
         self._connection = connection
         self._lock = threading.Lock()
         self._series: dict[tuple[str, str, str], int] = {}
+        self._refusal: str | None = None
+        """Why the file took nothing the last time: it is damaged, or may not be written. No row is to blame."""
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -85,13 +88,16 @@ class EmbeddedStore:
             refuse_bad_line(mark.line)
         for account in accounts:
             refuse_bad_account(account)
-        with self._lock, translated(self._path):
+        with self._lock:
             try:
-                with transaction(self._connection):
+                with translated(self._path), transaction(self._connection):
                     self._insert(blocks, marks, accounts)
-            except BaseException:
+            except BaseException as error:
                 self._series.clear()  # what was rolled back may have made some of them
+                of_file = isinstance(error, StoreRefused) and error.__cause__ is not None  # SQLite's word, not ours
+                self._refusal = str(error) if of_file else None
                 raise
+            self._refusal = None
 
     def _insert(self, blocks: Sequence[Block], marks: Sequence[RunMark], accounts: Sequence[AccountMark]) -> None:
         self._connection.executemany("INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?)", self._readings(blocks))
@@ -163,9 +169,11 @@ class EmbeddedStore:
         )
 
     def check(self) -> None:
-        """See ReadingsStore. Only reads: whoever asks must not hold up the writer."""
+        """See ReadingsStore. Only reads: whoever asks must not hold up the writer. What a write met, it says again."""
         with self._lock, translated(self._path):
             self._connection.execute("SELECT 1 FROM series LIMIT 1").fetchone()
+            if self._refusal is not None:
+                raise StoreRefused(self._refusal)
 
     def close(self) -> None:
         """See ReadingsStore."""

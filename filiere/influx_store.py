@@ -7,6 +7,7 @@ and says nothing. Read by InfluxQL, which gives ns times and shortest exact floa
 import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, islice
 from typing import Any
@@ -39,8 +40,8 @@ CONNECT_TIMEOUT_MS = 5_000
 READ_TIMEOUT_MS = 30_000
 NEAR = ("localhost", "127.0.0.1", "::1")
 """Hosts to which lines go as they are. Elsewhere they go compressed: a tenth of the bytes for 0.3 µs a line."""
-CHUNK_LINES = 5_000
-"""Lines of one write request: some MB, far below what the server takes in one."""
+CHUNK_LINES = 2_500
+"""Lines of one write request: about a MB, far below what the server takes in one."""
 WORDS_LENGTH_MAX = 500
 """Characters of the server's own words in a message."""
 
@@ -53,7 +54,8 @@ _NEXT_STEP = {
     413: "raise the server's limit on the size of a request",
     422: "correct the line that it names: the other lines were written",
 }
-_TOO_MANY_REQUESTS, _SERVER_ERROR = 429, 500
+_TRY_AGAIN, _SERVER_ERROR = (408, 425, 429), 500
+"""Took too long, too early, too many: said by proxies too, and of no line."""
 
 
 class InfluxStore:
@@ -71,15 +73,19 @@ class InfluxStore:
     ) -> None:
         """See ReadingsStore."""
         refuse_not_finite(blocks)
-        lines = iter(
-            [
-                *chain.from_iterable(map(block_lines, blocks)),
-                *map(mark_line, marks),
-                *(account_line(mark) for mark in accounts if mark.values),
-            ]
+        lines = chain(
+            chain.from_iterable(map(block_lines, blocks)),
+            map(mark_line, marks),
+            (account_line(mark) for mark in accounts if mark.values),
         )
-        while chunk := list(islice(lines, CHUNK_LINES)):
-            self._send("\n".join(chunk))
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="influxdb") as sender:
+            on_its_way = None
+            while chunk := "\n".join(islice(lines, CHUNK_LINES)):  # made while the one before it is on its way
+                if on_its_way is not None:
+                    on_its_way.result()
+                on_its_way = sender.submit(self._send, chunk)
+            if on_its_way is not None:
+                on_its_way.result()
 
     def _send(self, lines: str) -> None:
         try:
@@ -210,7 +216,7 @@ class InfluxStore:
     def _meaning(self, error: ApiException) -> FiliereError:
         status = error.status or 0
         text = f"{self.name}: the server said {status} {_words(error)}"
-        if status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR or status == 0:
+        if status in _TRY_AGAIN or status >= _SERVER_ERROR or status == 0:
             wait_s = _retry_after_s(error)
             again = "try again" if wait_s is None else f"try again in {wait_s:g} s"
             return StoreUnavailable(f"{text}; {again}", retry_after_s=wait_s)

@@ -40,16 +40,19 @@ _TAG_ESCAPES = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ "})
 _TEXT_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"'})
 
 
-def block_lines(block: Block) -> list[str]:
-    """A line for each row that has a value. Raises StoreRefused: a name that the protocol cannot hold."""
+def block_lines(block: Block) -> Iterator[str]:
+    """A line for each row that has a value, made when it is asked for.
+
+    Raises StoreRefused, at the latest with the first line: a name that the protocol cannot hold.
+    """
     try:
         columns = [_floats(column) for column in block.values.values()]
     except TypeError:  # some values are not measured
-        return list(_sparse_lines(block))
+        return _sparse_lines(block)
     if block.quality or not columns:
-        return list(_sparse_lines(block))
+        return _sparse_lines(block)
     whole = _whole_line(block.line, block.device, tuple(block.values))
-    return [whole % row for row in zip(*columns, block.time_ns, strict=True)]
+    return map(whole.__mod__, zip(*columns, block.time_ns, strict=True))
 
 
 @lru_cache(maxsize=_KNOWN_MAX)

@@ -6,14 +6,13 @@ before said, so that a lost one costs nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
 from collector.codec import (
     EVENTS,
     NOT_JSON,
-    PAYLOAD_BYTES_MAX,
     READINGS,
     ROWS_MAX,
     SEQ_MAX,
@@ -101,15 +100,8 @@ class _Receipt(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     refused: Annotated[list[_Refused], msgspec.Meta(max_length=REFUSALS_MAX)] = []
 
 
-class _Numbered(msgspec.Struct, frozen=True):
-    boot: _Boot
-    seq: _Seq
-    t: Any = None
-
-
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Receipt)
-_numbered_decoder = msgspec.json.Decoder(_Numbered)
 
 
 def encode_receipt(receipt: Receipt) -> bytes:
@@ -146,10 +138,8 @@ def decode_receipt(payload: bytes) -> Receipt:
 
 
 def numbers_of(topic: bytes, payload: bytes) -> tuple[str, Identity] | None:
-    """Device path and numbers of a logged message; None for one that takes none, or whose numbers cannot be read.
-
-    They are those that the recorder counts, found at a tenth of its price. A message that says something else twice has
-    its numbers here too: it is in quarantine by then, and sent again it would be there twice.
+    """Device path and numbers of a logged message, as the recorder counts them; None for one that takes none, or whose
+    numbers cannot be read.
     """
     try:
         where = parse_topic(topic)
@@ -157,23 +147,5 @@ def numbers_of(topic: bytes, payload: bytes) -> tuple[str, Identity] | None:
         return None
     if where.kind not in (READINGS, EVENTS):
         return None
-    identity = _plain_identity(payload, where.kind) or peek_identity(payload, where.kind)
+    identity = peek_identity(payload, where.kind)
     return None if identity is None else (where.device_path, identity)
-
-
-def _plain_identity(payload: bytes, kind: str) -> Identity | None:
-    """The numbers of a message that names them once, beyond doubt; None where it takes a closer look."""
-    if len(payload) > PAYLOAD_BYTES_MAX or b"\\" in payload:
-        return None
-    if payload.count(b'"seq"') != 1 or payload.count(b'"boot"') != 1:
-        return None
-    if kind == READINGS and payload.count(b'"t"') != 1:
-        return None
-    try:
-        numbered = _numbered_decoder.decode(payload)
-    except (ValueError, RecursionError):
-        return None
-    rows = len(numbered.t) if kind == READINGS and isinstance(numbered.t, list) else 1
-    if not 1 <= rows <= ROWS_MAX or numbered.seq + rows - 1 > SEQ_MAX:
-        return None
-    return Identity(boot=numbered.boot, seq=numbered.seq, rows=rows)

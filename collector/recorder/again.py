@@ -12,11 +12,10 @@ whatever is in the store.
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from collector.codec import Topic
 from collector.foreign.sources import ForeignRow
 from collector.recorder.book import ChunkRecord, Earlier, ForeignKey
-from collector.recorder.judging import FirstTime, length
-from collector.recorder.numbers import Span
+from collector.recorder.judging import FirstTime
+from collector.recorder.numbers import Span, length
 from collector.recorder.seen import TOO_MANY_BOOTS, TOO_MANY_GAPS, Seen
 from filiere.message_log import Message
 
@@ -50,7 +49,7 @@ class Again:
             self._record.settled.append(message.offset)
         return True
 
-    def accountable(self, message: Message, topic: Topic) -> bool:  # noqa: ARG002 - see History
+    def accountable(self, message: Message) -> bool:
         """See History. The plant had the device when the message was first judged."""
         before = self._before(message).quarantined
         return before is None or bool(before.device)

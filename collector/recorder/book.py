@@ -7,7 +7,7 @@ its numbers unseen: stores that keep one of two equal rows make that harmless, a
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -213,19 +213,19 @@ class RecordBook(SqliteFile):
                 'INSERT OR REPLACE INTO quarantine ("offset", device, topic, payload, reason, message, record_time_ns,'
                 " rows, numbered, boot, seq) VALUES (:offset, :device, :topic, :payload, :reason, :message,"
                 " :record_time_ns, :rows, :numbered, :boot, :seq)",
-                [asdict(message) for message in record.quarantined],
+                [_columns(message) for message in record.quarantined],
             )
             write('DELETE FROM waiting WHERE "offset" = ?', _each(record.settled))
             write(
                 'INSERT OR REPLACE INTO waiting ("offset", device, event_id, topic, payload, record_time_ns)'
                 " VALUES (:offset, :device, :event_id, :topic, :payload, :record_time_ns)",
-                [asdict(event) for event in record.waiting],
+                [_columns(event) for event in record.waiting],
             )
             self._write_new_boots(record.new_boots)
             write("DELETE FROM foreign_seen WHERE key = ?", _each(record.foreign_gone))
             write(
                 "INSERT OR REPLACE INTO foreign_seen VALUES (:key, :offset, :device)",
-                [asdict(key) for key in record.foreign],
+                [_columns(key) for key in record.foreign],
             )
             write("INSERT OR REPLACE INTO births VALUES (?, ?, ?)", record.births)
             write(
@@ -246,21 +246,27 @@ class RecordBook(SqliteFile):
             self._connection.execute("UPDATE recorded_signal SET planned = 0")
             self._connection.executemany(
                 "INSERT OR REPLACE INTO recorded_signal VALUES (:key, :unit, :range_low, :range_high, :planned)",
-                [asdict(signal) for signal in signals],
+                [_columns(signal) for signal in signals],
             )
 
     def forget_before(self, offset: int) -> None:
-        """Let go of what is only kept to judge messages again that the log has no more: those before `offset`."""
+        """Let go of what is only kept to judge messages again, of those before `offset`: the log has them no more.
+
+        Not of what is in quarantine: that is judged again out of this book.
+        """
         with translated(self.path), transaction(self._connection):
-            self._connection.execute('DELETE FROM repeats WHERE "offset" < ?', (offset,))
-            self._connection.execute('DELETE FROM foreign_seen WHERE "offset" < ?', (offset,))
+            for table in ("repeats", "foreign_seen"):
+                self._connection.execute(
+                    f'DELETE FROM {table} WHERE "offset" < ? AND "offset" NOT IN (SELECT "offset" FROM quarantine)',  # noqa: S608  # two words
+                    (offset,),
+                )
 
     def _write_progress(self, progress: Progress) -> None:
         self._connection.execute(
             "UPDATE progress SET bookmark = :bookmark, recorded_to = :recorded_to, recorded_ns = :recorded_ns,"
             " repeats_from = :repeats_from, log_head = :log_head, ledger_position = :ledger_position,"
             " store_problem = :store_problem, updated_ns = :updated_ns, plant_digest = :plant_digest",
-            asdict(progress),
+            _columns(progress),
         )
 
     def _write_spans(self, spans: Sequence[tuple[str, str, int, int | None]]) -> None:
@@ -281,7 +287,7 @@ class RecordBook(SqliteFile):
             " last_record_ns = max(last_record_ns, :last_record_ns),"
             " skew_ns = iif(:skew_ns = 0, skew_ns, :skew_ns), state = iif(:state = '', state, :state)"
             " WHERE device = :device",
-            {"device": device, **asdict(counts)},
+            {"device": device, **_columns(counts)},
         )
 
     def _write_new_boots(self, new_boots: Mapping[tuple[int, str], int]) -> None:
@@ -433,6 +439,11 @@ def _quarantined(row: Mapping[str, Any]) -> Quarantined:
 
 def _truth(column: int | None) -> bool | None:
     return None if column is None else bool(column)
+
+
+def _columns(noun: Any) -> dict[str, Any]:
+    """Field → value of a flat dataclass with slots; `asdict` would copy each value deeply."""
+    return {name: getattr(noun, name) for name in noun.__slots__}
 
 
 def _each(values: Iterable[object]) -> list[tuple[object]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
+from zlib import crc32
 
 import structlog
 
@@ -17,7 +18,6 @@ from collector.codec import (
     READINGS,
     STATE,
     TOPIC_ROOT,
-    Topic,
     decode_columns,
     decode_event,
     decode_state,
@@ -27,7 +27,7 @@ from collector.codec import (
 from collector.foreign.sources import ForeignRow, ForeignSources
 from collector.recorder.blocks import JudgedBlock, PendingBlock
 from collector.recorder.book import ChunkRecord, ForeignKey, Quarantined
-from collector.recorder.numbers import Span
+from collector.recorder.numbers import Span, length, numbers_in
 from collector.recorder.seen import Seen
 from collector.recorder.validation import Place, Placement, count_late
 from filiere.errors import EventRefused, MessageRefused
@@ -60,7 +60,7 @@ class History(Protocol):
     first: bool
     """Late rows, clocks and ranges are counted, and what is heard of a device: that happens once."""
 
-    def accountable(self, message: Message, topic: Topic) -> bool:
+    def accountable(self, message: Message) -> bool:
         """Whether a device that the plant does not have has an account, in which the message is."""
         ...
 
@@ -84,7 +84,7 @@ class FirstTime:
         self._seen = seen
         self._limited = limited
 
-    def accountable(self, message: Message, topic: Topic) -> bool:  # noqa: ARG002 - see History
+    def accountable(self, message: Message) -> bool:  # noqa: ARG002 - see History
         """See History. Strangers share one account, or they would fill the book with theirs."""
         return False
 
@@ -167,9 +167,10 @@ class Chunk:
         seqs: Sequence[int] = range(found.seq, found.seq + count)
         repeats = self._history.repeats(message, place.path, found.boot, found.seq, found.seq + count - 1)
         if repeats:
-            own = [index for index, seq in enumerate(seqs) if not within(repeats, seq)]
+            repeated = numbers_in(repeats)
+            own = [index for index, seq in enumerate(seqs) if seq not in repeated]
             if not own:
-                self._nothing(place.path, message)
+                self._heard(place.path, message)
                 return
             seqs, times = [seqs[index] for index in own], [times[index] for index in own]
             values = [[column[index] for index in own] for column in values]
@@ -180,8 +181,10 @@ class Chunk:
 
     def _take_foreign(self, message: Message) -> None:
         rows = self._history.own_rows(message, self._foreign.decode(message))
-        if not rows:
-            self._nothing(self._foreign.device_path(message.topic), message)
+        if not rows and (device := self._foreign.device_path(message.topic)):
+            self._heard(device, message)
+        # in the place of a number: tells rows of one instant apart, and is the same whatever a binding reads of them
+        number = crc32(message.payload, crc32(message.topic))
         for row in rows:
             place = self._placement.device(row.device_path)
             assert place is not None, "a binding names devices of its own plant"
@@ -191,7 +194,6 @@ class Chunk:
             for signal, word in row.quality.items():
                 block.bad.setdefault(signal, {})[len(block.event_ns)] = word
             time_ns = message.record_time_ns if row.event_time_ns is None else row.event_time_ns
-            number = int.from_bytes(row.key)  # in the place of a number: tells rows of one instant apart
             block.add(message, "", (number,), (time_ns,), [(value,) for value in row.values.values()])
         self.rows += len(rows)
 
@@ -210,15 +212,14 @@ class Chunk:
         except EventRefused as refused:
             raise MessageRefused(EVENT_REFUSED, str(refused)) from None
         self._placement.event(place, event)
-        if self._history.repeats(message, place.path, envelope.boot, envelope.seq, envelope.seq):
-            self._nothing(place.path, message)
-            return
+        repeats = self._history.repeats(message, place.path, envelope.boot, envelope.seq, envelope.seq)
         self._heard(place.path, message)
-        self.events.append(PendingEvent(message=message, device=place.path, body=envelope.body, event=event))
+        if not repeats:
+            self.events.append(PendingEvent(message=message, device=place.path, body=envelope.body, event=event))
 
     def _take_state(self, place: Place, message: Message) -> None:
         state = decode_state(message.payload)
-        self._nothing(place.path, message)
+        self._heard(place.path, message)
         if self._history.first:
             self.record.device(place.path).state = state
 
@@ -233,9 +234,9 @@ class Chunk:
         if identity is not None and device:
             with suppress(MessageRefused):  # its numbers would be too many: the message stands for itself
                 numbers = range(identity.seq, identity.seq + identity.rows)
-                repeats = self._history.repeats(message, device, identity.boot, identity.seq, numbers[-1])
-                numbered, rows = True, rows - length(repeats)
-                seq = next((number for number in numbers if not within(repeats, number)), None)
+                repeated = numbers_in(self._history.repeats(message, device, identity.boot, identity.seq, numbers[-1]))
+                numbered, rows = True, rows - len(repeated)
+                seq = next((number for number in numbers if number not in repeated), None)
         self._heard(device, message)
         if rows:
             self.quarantine(
@@ -260,7 +261,7 @@ class Chunk:
         try:
             return self._placement.place(topic).path, topic.kind
         except MessageRefused:
-            return topic.device_path if self._history.accountable(message, topic) else "", topic.kind
+            return topic.device_path if self._history.accountable(message) else "", topic.kind
 
     def quarantine(
         self,
@@ -305,11 +306,6 @@ class Chunk:
             seq=None if identity is None else identity.seq,
         )
 
-    def _nothing(self, device: str, message: Message) -> None:
-        """Heard, and has no row that is its own."""
-        if device:
-            self._heard(device, message)
-
     def _heard(self, device: str, message: Message) -> None:
         if self._history.first:
             counts = self.record.device(device)
@@ -334,13 +330,3 @@ class Chunk:
         last_ns = pending.messages[-1].record_time_ns
         counts.last_record_ns = max(counts.last_record_ns, last_ns)
         counts.skew_ns = last_ns - pending.event_ns[-1]
-
-
-def within(spans: Sequence[Span], number: int) -> bool:
-    """Whether a number is in one of the spans."""
-    return any(first <= number <= last for first, last in spans)
-
-
-def length(spans: Sequence[Span]) -> int:
-    """How many numbers are in spans that do not overlap."""
-    return sum(last - first + 1 for first, last in spans)

@@ -7,6 +7,16 @@ Span = tuple[int, int]
 """First and last number, both in the set."""
 
 
+def length(spans: Iterable[Span]) -> int:
+    """How many numbers are in spans that do not overlap."""
+    return sum(last - first + 1 for first, last in spans)
+
+
+def numbers_in(spans: Iterable[Span]) -> frozenset[int]:
+    """Each number of some short spans."""
+    return frozenset(number for first, last in spans for number in range(first, last + 1))
+
+
 class TooManySpans(Exception):
     """A set would have more spans than it may."""
 

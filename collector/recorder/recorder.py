@@ -185,7 +185,7 @@ class Recorder:
         self._progress = chunk.record.progress = replace(
             chunk.record.progress,
             bookmark=bookmark,
-            log_head=self._messages.head(),
+            log_head=self._log_head(),
             ledger_position=position,
             store_problem=None,
             updated_ns=self._clock(),
@@ -263,12 +263,15 @@ class Recorder:
         while self._take_requests():
             pass
 
-    def _rewind_if_asked(self) -> None:
-        """Also while the recorder holds: it may be what ends it."""
+    def _rewind_if_asked(self) -> bool:
+        """Also while the recorder holds: it may be what ends it. Whether it was asked for, and can be."""
+        rewound = False
         for name, request in self._requests.pending():
             if isinstance(request, Rewind):
                 outcome = self.rewind(request.offset)
                 self._requests.answer(name, outcome)
+                rewound = rewound or outcome.problem is None
+        return rewound
 
     def rewind(self, offset: int) -> Outcome:
         """Put the bookmark before message `offset`: all from there on is judged again."""
@@ -285,8 +288,7 @@ class Recorder:
     def _take_requests(self) -> int:
         """Do a part of what was asked for. Returns how many messages or requests that were; 0 = there is nothing."""
         if self._retrying is None:
-            self._rewind_if_asked()
-            if not self._progress.ledger_position:
+            if self._rewind_if_asked():
                 self._draw_marks_again()
             found = next(((name, each) for name, each in self._requests.pending() if isinstance(each, Retry)), None)
             if found is None:
@@ -346,11 +348,16 @@ class Recorder:
         if problem is not None:
             _log.warning("waiting for a store", problem=problem)
         elif self._progress.store_problem is not None:
-            _log.info("the store answers again", lag=self._messages.head() - self._progress.bookmark)
-        self._progress = replace(
-            self._progress, log_head=self._messages.head(), store_problem=problem, updated_ns=now_ns
-        )
+            _log.info("the store answers again", lag=self._log_head() - self._progress.bookmark)
+        self._progress = replace(self._progress, log_head=self._log_head(), store_problem=problem, updated_ns=now_ns)
         self._book.note(self._progress)
+
+    def _log_head(self) -> int:
+        """Of a log whose end is damaged, the one that was seen last: all that lies before is recorded first."""
+        try:
+            return self._messages.head()
+        except StoreRefused:
+            return self._progress.log_head
 
 
 def _no_rewind(offset: int, progress: Progress) -> str:

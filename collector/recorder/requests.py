@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from collector.recorder.book import RecordBook
-from filiere.errors import FiliereError, SettingsError, StoreRefused, StoreUnavailable
+from filiere.errors import FiliereError, SettingsError, StoreUnavailable
 from filiere.settings import Settings
 from filiere.whole_file import whole_file
 
@@ -84,12 +84,14 @@ class RequestFolder:
     def pending(self) -> Iterator[tuple[str, Request]]:
         """Requests that have not ended, the oldest first. What is none is answered at once."""
         for path in sorted(self._path.glob(f"*{_REQUEST}")):
+            if not path.is_file():  # a folder or a pipe is nobody's request
+                continue
             name = path.name.removesuffix(_REQUEST)
             try:
                 request = msgspec.json.decode(path.read_bytes(), type=Request)
             except FileNotFoundError:
                 continue
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RecursionError) as error:
                 problem = f"{path}: got {error}; expected a request of this program: write it again"
                 self.answer(name, Outcome(done=True, problem=problem))
                 continue
@@ -108,7 +110,7 @@ class RequestFolder:
         """What the recorder said last; None = nothing yet."""
         try:
             return msgspec.json.decode((self._path / (name + _OUTCOME)).read_bytes(), type=Outcome)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
 
     def forget(self, name: str) -> None:
@@ -145,7 +147,6 @@ def submit(
     Raises:
         SettingsError: the data folder cannot be written.
         StoreUnavailable: no recorder has run in it yet.
-        PlantError: no recorder runs, and the plant file is wrong.
     """
     RecordBook.open_reader(settings.recorder_path).close()
     stop = stop or threading.Event()
@@ -160,7 +161,7 @@ def submit(
             return outcome
         with _recorders_place(settings) as free:
             if free:
-                _serve(settings)
+                _serve(settings, name)
                 continue
         now = Outcome(done=False) if outcome is None else outcome
         now = msgspec.structs.replace(now, problem=_problem(settings))
@@ -171,8 +172,10 @@ def submit(
             return now
 
 
-def _serve(settings: Settings) -> None:
-    """Do all that was asked for, as the recorder would; what cannot be done now is answered with the reason."""
+def _serve(settings: Settings, name: str) -> None:
+    """Do all that was asked for, as the recorder would. When that cannot be, request `name` is answered with the reason
+    and gone; those of others stay.
+    """
     from collector.patience import Stopped  # noqa: PLC0415 - only where no recorder runs
     from collector.processes import recorder_of  # noqa: PLC0415 - same
     from filiere.plant_file import load_plant  # noqa: PLC0415 - same
@@ -186,9 +189,9 @@ def _serve(settings: Settings) -> None:
             return
     except Stopped:
         problem = _problem(settings) or "a store does not answer; see `filiere audit`"
-    except (StoreUnavailable, StoreRefused) as error:
+    except FiliereError as error:
         problem = str(error)
-    for name, _ in folder.pending():
+    if name in dict(folder.pending()):
         folder.answer(name, Outcome(done=True, problem=problem))
 
 

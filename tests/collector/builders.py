@@ -120,6 +120,7 @@ class BreakableStore:
             raise StoreUnavailable("connection refused")
         if self.locked:
             raise StoreRefused("401: unauthorized; check the token")
+        self.kept.check()
 
     def close(self):
         self.kept.close()

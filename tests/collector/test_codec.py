@@ -289,6 +289,12 @@ def test_an_event_that_cannot_be_read_is_refused(reason, body):
     assert refusal(decode_event, b'{"boot":"b","seq":1,"event":%b}' % body) == reason
 
 
+def test_an_event_with_two_numbers_takes_neither():
+    twice = b'{"boot":"b","seq":1,"seq":2,"event":{}}'
+    assert refusal(decode_event, twice) == "wrong_shape"
+    assert peek_identity(twice, EVENTS) is None
+
+
 def test_state_reads_back():
     assert [decode_state(encode_state(state)) for state in ("online", "offline")] == ["online", "offline"]
     assert refusal(decode_state, b'{"state":"asleep"}') == "wrong_shape"
@@ -303,6 +309,9 @@ def test_a_refused_message_still_tells_its_number():
     assert peek_identity(payload(t=b"[1,2,3]", v=b'{"a":[1]}'), READINGS) == Identity(boot="9f2c", seq=41, rows=3)
     assert peek_identity(payload(v=b'{"a":true}', more=b',"extra":{}'), READINGS) == Identity(
         boot="9f2c", seq=41, rows=1
+    )
+    assert peek_identity(payload(t=b"[1,2]", v=b'{"a":[1,2],"a":[1,2]}'), READINGS) == Identity(
+        boot="9f2c", seq=41, rows=2
     )
 
 

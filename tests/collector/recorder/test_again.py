@@ -1,5 +1,6 @@
 """Judged again, after a rewind or out of the quarantine: same points, same accounts, what was mended is moved."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -152,6 +153,27 @@ def test_a_message_that_repeated_some_rows_moves_the_others_only(rig):
     assert (account(rig).stored, account(rig).duplicates, account(rig).closes) == (4, 1, True)
 
 
+def test_what_is_in_quarantine_outlives_the_log_with_all_that_is_known_of_it(rig):
+    rig.record(readings(seq=0, rows=2), readings(seq=1, rows=3, melt_temp=9, colour=3), readings(seq=4))
+    forget_all_but_the_last(rig)
+    before = outcome(rig)
+    rig.retry()
+    assert outcome(rig) == before
+    rig.plant = with_signals(signal("colour", unit="1"))
+    rig.restart()
+    rig.retry()
+    assert [value for _, value, _ in rig.stored()] == [230.0, 230.0, 9.0, 9.0, 230.0]
+    assert (account(rig).stored, account(rig).duplicates, account(rig).closes) == (5, 1, True)
+
+
+def forget_all_but_the_last(rig):
+    """As when the retention is over, a minute later."""
+    rig.log.prune(before=rig.log.head(), limit=100)
+    rig.clock_ns += 60 * NS_PER_S
+    rig.recorder._each_minute()
+    assert not rig.book._rows('SELECT * FROM repeats WHERE "offset" NOT IN (SELECT "offset" FROM quarantine)')
+
+
 def test_a_codec_that_is_mended_reads_what_it_could_not(rig, monkeypatch):
     def broken(payload):
         raise MessageRefused("wrong_shape", f"expected other bytes than {payload[:9]!r}")
@@ -301,11 +323,15 @@ def test_the_limit_of_new_boots_outlives_a_restart(rig):
 def test_a_request_that_is_no_request_is_answered_and_gone(rig):
     folder = rig.folder / "requests"
     folder.mkdir()
-    for number, nonsense in enumerate([b"", b"[]", b'{"type":"Retry","colour":1}', b'{"type":"Rewind","offset":"1"}']):
+    deep = b'{"x":' + b"[" * 1_000_000
+    wrong = (b"", b"[]", b'{"type":"Retry","colour":1}', b'{"type":"Rewind","offset":"1"}', deep)
+    for number, nonsense in enumerate(wrong):
         (folder / f"{number}.request.json").write_bytes(nonsense)
+    (folder / "folder.request.json").mkdir()
+    os.mkfifo(folder / "pipe.request.json")
     rig.recorder.answer_requests()
-    assert not list(folder.glob("*.request.json"))
-    assert all("expected a request" in rig.requests.outcome(str(number)).problem for number in range(4))
+    assert not [path for path in folder.glob("*.request.json") if path.is_file()]
+    assert all("expected a request" in rig.requests.outcome(str(number)).problem for number in range(len(wrong)))
 
 
 ARRIVALS = st.lists(

@@ -13,6 +13,7 @@ from collector.accounts.audit import audit, recorder_state
 from collector.codec import encode_event, encode_state, topic_text
 from collector.patience import Stopped
 from filiere.clock import NS_PER_S
+from filiere.embedded_store import EmbeddedStore
 from filiere.events import event_json
 from filiere.ledger import Ledger
 from filiere.message_log import MessageLog
@@ -223,6 +224,29 @@ def test_wrong_credentials_hold_everything_and_quarantine_nothing(rig):
         rig.recorder.step()
     assert "check the token" in recorder_state(rig.book_path).store_problem
     assert quarantined(rig) == []
+
+
+def test_a_damaged_store_holds_everything_and_quarantines_nothing(rig):
+    rig.clock_ns += 3600 * NS_PER_S
+    rig.record(*(readings(seq=seq) for seq in range(1000)))
+    rig.store.close()
+    path = rig.folder / "readings.sqlite"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: 4096 * 6] + b"\xff" * (len(whole) - 4096 * 6))
+    rig.store.kept = EmbeddedStore.open(path)
+    rig.stop.set()
+    rig.arrive(*(readings(seq=seq) for seq in range(1000, 1010)))
+    with pytest.raises(Stopped):
+        rig.recorder.step()
+    assert quarantined(rig) == []
+    assert "restore it from a backup" in recorder_state(rig.book_path).store_problem
+    rig.store.kept.close()
+    path.write_bytes(whole)
+    rig.store.kept = EmbeddedStore.open(path)
+    rig.stop.clear()
+    rig.restart()
+    rig.record()
+    assert (len(rig.stored()), account(rig).closes) == (1010, True)
 
 
 def test_one_row_that_the_store_refuses_does_not_stop_the_others(rig):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from collector.accounts.audit import audit
+from filiere.clock import NS_PER_S
 from tests.collector.builders import NOON_NS, Rig
 from tests.collector.foreign_messages import LINE, binding, plant
 
@@ -81,6 +82,17 @@ def test_a_rewind_leaves_the_same_points_and_accounts(rig):
     assert (account(rig).stored, account(rig).quarantined, account(rig).closes) == (4, 1, True)
 
 
+def test_a_row_that_the_store_refused_is_one_row_also_when_the_log_has_it_no_more(rig):
+    rig.store.poison = 13.0
+    rig.record(sent(), sent(13), sent(81), topic=TOPIC)
+    rig.log.prune(before=3, limit=2)
+    rig.clock_ns += 60 * NS_PER_S
+    rig.recorder._each_minute()
+    rig.store.poison = None
+    assert rig.retry().moved == 1
+    assert (account(rig).published, account(rig).stored, account(rig).closes) == (3, 3, True)
+
+
 def test_a_binding_that_is_added_brings_what_was_refused(rig):
     rig.plant = plant(binding(topic="other"))
     rig.restart()
@@ -91,6 +103,19 @@ def test_a_binding_that_is_added_brings_what_was_refused(rig):
     assert rig.retry().moved == 3
     found = account(rig)
     assert (found.device, found.published, found.stored, found.duplicates, found.closes) == (DRYER, 2, 2, 1, True)
+
+
+def test_a_binding_that_reads_one_more_signal_doubles_no_point_by_a_rewind(rig):
+    rig.record(json.dumps({"temp": 80.5, "power": 3, "at": NOON_NS // 10**6}).encode(), topic=TOPIC)
+    before = rig.stored("dryer.air_temp")
+    signals = "air_temp: {path: temp, unit: Cel}\n      power: {path: power, unit: kW}"
+    more = "time: {path: at, format: unix_ms}"
+    rig.plant = plant(binding(topic=TOPIC, device=DRYER, signals=signals, more=more))
+    rig.restart()
+    rig.rewind()
+    assert rig.stored("dryer.air_temp") == before
+    assert [time_ns for time_ns, _, _ in before] == [time_ns for time_ns, _, _ in rig.stored("dryer.power")]
+    assert (account(rig).published, account(rig).stored, account(rig).closes) == (1, 1, True)
 
 
 def test_a_binding_that_is_taken_away_moves_its_rows_to_quarantine_by_a_rewind(rig):

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from collector.accounts.audit import audit
 from collector.processes import run_recorder
 from collector.recorder.book import RecordBook
-from collector.recorder.requests import FOLDER, Outcome, Retry, Rewind, submit
+from collector.recorder.requests import FOLDER, Outcome, RequestFolder, Retry, Rewind, submit
 from filiere.embedded_store import EmbeddedStore
 from filiere.errors import StoreUnavailable
 from filiere.message_log import MessageLog
@@ -134,6 +134,28 @@ def test_who_does_not_want_to_wait_leaves_the_request_and_it_is_done_later(setti
 @contextmanager
 def taken():
     yield False
+
+
+def test_what_somebody_else_asked_for_stays_when_it_cannot_be_done_now(settings, tmp_path):
+    with recorder(settings):
+        pass
+    settings = with_colour(settings, tmp_path)
+    RequestFolder(settings.data_dir / FOLDER).place(Retry(reason="unknown_signal"))
+    unreachable = {"influx_url": "http://127.0.0.1:9", "influx_token": SecretStr("token")}
+    assert "127.0.0.1:9" in submit(settings.model_copy(update=unreachable), Retry(reason="not_json")).problem
+    assert submit(settings, Retry(reason="not_json")) == Outcome(done=True, total=1, judged=1, left=1)
+    (account,) = audit(settings.recorder_path)
+    assert (account.stored, account.quarantined) == (5, 1)
+
+
+def test_what_cannot_be_done_is_not_done_later_either(settings, tmp_path):
+    with recorder(settings):
+        pass
+    (tmp_path / "wrong.yaml").write_text("site: [", encoding="utf-8")
+    assert (
+        "wrong.yaml" in submit(settings.model_copy(update={"plant": str(tmp_path / "wrong.yaml")}), Rewind(1)).problem
+    )
+    assert list((settings.data_dir / FOLDER).iterdir()) == []
 
 
 def test_without_a_recorder_a_store_that_does_not_answer_is_the_outcome(settings, tmp_path):
