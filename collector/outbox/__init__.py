@@ -1,6 +1,6 @@
 """The device's side: what it sends is kept on its own disk until the collector's receipt says that it has it.
 
-This folder stands alone: Python 3.11 or newer and paho-mqtt 2.1 or newer, nothing else of this project. Copy it to a
+This folder stands alone: Python 3.11 or newer and paho-mqtt 2.2 or newer, nothing else of this project. Copy it to a
 gateway. In a program:
 
     from outbox import Outbox, Sender
@@ -12,10 +12,9 @@ or beside any program that writes JSON lines: `python -m outbox --help` (here `p
 docs/outbox.md says what is promised.
 """
 
-from .file import Status
-from .kept import Numbered, Outbox
+from .file import Outbox, Status
 from .sender import Sender
-from .wire import OutboxError, OutboxFull, OutboxUnusable, Receipt, Refused, RowRefused
+from .wire import Numbered, OutboxError, OutboxFull, OutboxUnusable, Receipt, Refused, RowRefused
 
 __all__ = [
     "Numbered",

@@ -4,7 +4,8 @@ import pytest
 
 from filiere.chain import Run
 from filiere.errors import SettingsError
-from simulators.demo import DemoOrder, newest_of_each_line, run_demo
+from filiere.settings import load_settings
+from simulators.demo import REMADE, DemoOrder, newest_of_each_line, run_demo
 from simulators.services import free_port
 
 
@@ -39,3 +40,11 @@ def test_the_proof_is_of_the_lots_that_were_asked_for_also_when_a_stop_came_betw
     runs = [closed_run(line, lot, at) for at, (line, lot) in enumerate([("t", "T1"), ("f", "F1"), ("t", "T2")])]
     assert [run.lot for run in newest_of_each_line(runs, 1)] == ["T2", "F1"]
     assert [run.lot for run in newest_of_each_line(reversed(runs), 2)] == ["T1", "T2", "F1"]
+
+
+def test_a_fresh_start_leaves_nothing_of_the_collector_behind_but_the_keys(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path)
+    paths = (settings.log_path, settings.intake_status_path, settings.subscriptions_path, settings.recorder_path)
+    assert {path.name for path in paths} <= set(REMADE)
+    assert {"written_off.json", "requests"} <= set(REMADE)
+    assert settings.signing_key_path.name not in REMADE

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from collector.accounts.audit import RecorderState
+from collector.accounts.audit import SILENT_S_MAX, DeviceAccount, RecorderState
+from collector.intake.status import StatusFile
 from filiere.clock import NS_PER_S, parse_time
 from filiere.plant import Limits
 from filiere.plant_file import load_plant
@@ -41,7 +42,7 @@ def view(*, quarantined: int = 0, problem: str = "", values: tuple[Shown, ...] =
         messages_per_s=50.0,
         log_lag=0,
         quarantined=quarantined,
-        problem=problem,
+        problems=(problem,) if problem else (),
     )
 
 
@@ -105,7 +106,40 @@ def test_a_recorder_that_does_not_work_is_told_with_where_to_look() -> None:
     assert observation._problem(None, 0, since_ns=0) == ""
     assert "logs/collect.log" in observation._problem(None, observation.STARTING_MESSAGES + 1, since_ns=0)
     assert "rien n'est perdu" in observation._problem(recorder(problem="down"), 10, since_ns=0)
-    assert "ne répond plus" in observation._problem(recorder(age_s=observation.SILENT_S_MAX + 5), 10, since_ns=0)
+    assert "ne répond plus" in observation._problem(recorder(age_s=SILENT_S_MAX + 5), 10, since_ns=0)
+
+
+def test_an_intake_that_accepts_nothing_is_told_and_one_that_has_not_begun_is_not(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path)
+    observer = observation.Observer(settings=settings, plant=load_plant("caux"))
+    assert observer._intake_problem() == ""
+    status = StatusFile(settings.intake_status_path, log_path=settings.log_path, clock=time.time_ns)
+    status.say(connected=True, problem="disk full; free space on it")
+    assert "rien n'est accepté" in observer._intake_problem()
+    assert "free space" in observer._intake_problem()
+    status.close()
+
+
+def test_the_proof_says_how_many_rows_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    account = DeviceAccount(
+        device="caux/textile/t1/extruder",
+        published=50,
+        stored=9,
+        quarantined=0,
+        waiting=0,
+        missing=41,
+        duplicates=0,
+        late=0,
+        clock_suspect=0,
+        out_of_range=0,
+        reasons={},
+        skew_s=0.0,
+        last_record_ns=0,
+        state="",
+    )
+    demo_view.Screen(as_json=False).proof([account], [], ok=False)
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "t1/extruder" in line]
+    assert [cell.strip() for cell in row.split("│")[2:-1]] == ["50", "9", "0", "0", "41", "0", "OUVERT"]
 
 
 def test_the_recorder_of_the_demo_before_is_no_silent_one() -> None:

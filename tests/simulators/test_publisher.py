@@ -72,10 +72,10 @@ def test_a_full_outbox_holds_the_simulation_and_says_so(mosquitto: Mosquitto, tm
     said = threading.Event()
 
     def note(progress: Progress) -> None:
-        if progress.problem and "expected at most" in progress.problem:
+        if progress.problem and "expected room" in progress.problem:
             said.set()
 
-    with publishing(tmp_path, mosquitto.port, bytes_max=100_000) as (publisher, _):
+    with publishing(tmp_path, mosquitto.port, bytes_max=300_000) as (publisher, _):
         arguments = {"speed": 0, "stop": lambda: False, "note": note}
         batches = [publications[start : start + 50] for start in range(0, len(publications), 50)]
         thread = threading.Thread(target=lambda: [publisher.publish_all(batch, **arguments) for batch in batches])

@@ -1,6 +1,7 @@
 """The outbox through a real broker: what is kept is sent until it is receipted, whoever is away meanwhile."""
 
 import json
+import socket
 import subprocess
 import sys
 import uuid
@@ -70,20 +71,11 @@ def test_what_is_put_arrives_and_is_let_go_of(mosquitto, outbox, device):
     assert found == {number: 200.0 + number for number in range(60)}
 
 
-def test_a_backlog_goes_in_few_messages(mosquitto, outbox, device):
-    for number in range(0, 5000, 100):
-        outbox.put_many(device, [row(n) for n in range(number, number + 100)])
-    with Answering(mosquitto, topics=topics(device)) as collector, sending(outbox, mosquitto) as sender:
-        assert sender.flush(20)
-        assert collector.rows(device, outbox.boot) == list(range(5000))
-        assert len(collector.heard) < 50
-
-
 def test_while_nobody_listens_it_is_kept_and_said_and_sent_when_somebody_does(mosquitto, outbox, device):
     outbox.put_many(device, [row(n) for n in range(100)])
     with sending(outbox, mosquitto) as sender:
         until(lambda: sender.problem and "nobody listens" in sender.problem)
-        assert outbox.rows == 100
+        assert outbox.status().rows == 100
         with Answering(mosquitto, topics=topics(device)) as collector:
             assert sender.flush(60)
             assert collector.rows(device, outbox.boot) == list(range(100))
@@ -95,7 +87,7 @@ def test_without_a_receipt_nothing_is_let_go_of_and_nobody_is_flooded(mosquitto,
     outbox.put_many(device, [row(n) for n in range(3000)])
     with Answering(mosquitto, topics=topics(device), answers=False) as deaf, sending(outbox, mosquitto) as sender:
         until(lambda: len(deaf.heard) >= 3, seconds=30)  # at once, after one second, after two more
-        assert outbox.rows == 3000
+        assert outbox.status().rows == 3000
         assert {decode_readings(payload).seq for _, payload in deaf.heard} == {0}
         deaf.answers = True
         deaf.answer(device, outbox.boot)
@@ -118,7 +110,7 @@ def test_what_the_broker_lost_on_the_way_is_sent_again(mosquitto, outbox, device
     with Lossy(mosquitto, topics=topics(device)) as collector, sending(outbox, mosquitto) as sending_now:
         for number in range(60):
             outbox.put(device, row(number))
-            until(lambda: outbox.rows <= 12, seconds=20)  # those ten, and what is on the way
+            until(lambda: outbox.status().rows <= 12, seconds=20)  # those ten, and what is on the way
         assert sending_now.flush(20)
         assert collector.rows(device, outbox.boot) == list(range(60))
 
@@ -175,8 +167,31 @@ def test_one_line_that_nobody_owns_does_not_hold_up_the_others(mosquitto, outbox
         outbox.put(device, row(number))
     with Answering(mosquitto, topics=topics(device)) as collector, sending(outbox, mosquitto) as sender:
         until(lambda: collector.rows(device, outbox.boot) == list(range(200)))
-        until(lambda: outbox.rows == 200)
+        until(lambda: outbox.status().rows == 200)
         assert lost in sender.problem
+
+
+def test_a_collector_that_never_answers_does_not_hold_up_the_devices_of_another(mosquitto, outbox, device, monkeypatch):
+    """The broker takes it all, as it does for a collector that is away: only receipts tell the two apart."""
+    monkeypatch.setattr(sender, "RESEND_S", 0.5)
+    monkeypatch.setattr(sender, "WINDOW", 20)
+    lost = device.replace("/t1/", "/t2/")
+    with (
+        Answering(mosquitto, topics=topics(device)) as collector,
+        Answering(mosquitto, topics=topics(lost)) as other,
+        sending(outbox, mosquitto) as sending_now,
+    ):
+        outbox.put(lost, row())
+        assert sending_now.flush(20)
+        other.answers = False
+        outbox.put_many(lost, [row(n) for n in range(1, 101)])
+        outbox.put_many(device, [row(n) for n in range(100)])
+        until(lambda: collector.rows(device, outbox.boot) == list(range(100)))
+        until(lambda: outbox.messages == 100)
+        assert other.rows(lost, outbox.boot) == list(range(21))
+        other.answers = True
+        assert sending_now.flush(20)
+        assert other.rows(lost, outbox.boot) == list(range(101))
 
 
 def test_what_was_refused_is_told_once_and_let_go_of(mosquitto, outbox, device):
@@ -200,7 +215,7 @@ def test_a_receipt_that_cannot_be_read_is_said_and_the_next_one_counts(mosquitto
         until(lambda: collector.heard)
         collector._client.publish(f"filiere/v1/{device}/receipt", bad, qos=1)
         until(lambda: sender.problem and "cannot be read" in sender.problem)
-        assert outbox.rows == 1
+        assert outbox.status().rows == 1
         collector.answer(device, outbox.boot)
         assert sender.flush(20)
 
@@ -214,7 +229,7 @@ def test_a_broker_that_does_not_let_us_publish_is_said_and_all_is_kept(own_broke
     outbox.put_many(device, [row(n) for n in range(10)])
     with sending(outbox, own_broker) as sender:
         until(lambda: sender.problem and "may publish" in sender.problem)
-        assert outbox.rows == 10
+        assert outbox.status().rows == 10
 
 
 def test_a_broker_that_does_not_know_us_is_said(own_broker, outbox, device):
@@ -226,7 +241,19 @@ def test_a_broker_that_does_not_know_us_is_said(own_broker, outbox, device):
         until(lambda: sender.problem and "check user, password" in sender.problem)
     with sending(outbox, own_broker, username="who", password="wrong") as sender:
         until(lambda: sender.problem and "check user, password" in sender.problem)
-    assert outbox.rows == 1
+    assert outbox.status().rows == 1
+
+
+def test_a_broker_that_gave_our_client_id_to_another_is_understood(outbox):
+    connack, session_taken_over = b"\x20\x03\0\0\0", b"\xe0\x02\x8e\0"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        Sender(outbox, host="127.0.0.1", port=server.getsockname()[1]) as sender,
+    ):
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(connack + session_taken_over)
+            until(lambda: sender.problem and "another client has the same one" in sender.problem)
 
 
 def test_over_tls_with_a_certificate_of_its_own_it_is_let_in(tmp_path, device):
@@ -260,7 +287,7 @@ def test_a_missing_broker_is_said_and_it_ends_at_once(outbox, device, host):
     with Sender(outbox, host=host, port=free_port()) as sender:
         until(lambda: sender.problem is not None)
         assert "expected an MQTT broker" in sender.problem
-    assert outbox.rows == 1
+    assert outbox.status().rows == 1
 
 
 def test_the_order_of_putting_is_kept_over_all_devices(mosquitto, outbox, device):
