@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from api.models import Alive, Check, Ready
 from api.parts import Parts, PartsOf
-from collector.accounts.audit import recorder_state
+from collector.accounts.audit import SILENT_S_MAX, recorder_state
 from collector.condition import intake_trouble, room
 from filiere.clock import NS_PER_S
 from filiere.errors import FiliereError, StoreUnavailable
@@ -24,8 +24,6 @@ LAG_MAX = 10_000
 """Messages that the recorder may be behind the log before what the API shows is too old to be called ready."""
 
 MB = 1e6
-SILENT_S_MAX = 30.0
-"""A recorder that lives says so every few seconds."""
 
 router = APIRouter(tags=["health"])
 
@@ -124,8 +122,8 @@ def _check_recorder(parts: Parts) -> str:
         raise StoreUnavailable(f"waits with {lag} messages: {state.store_problem}")
     if not state.updated_ns:
         raise StoreUnavailable("never seen at work: start `filiere collect`")
-    silent_s = (parts.clock() - state.updated_ns) / NS_PER_S
-    if silent_s > SILENT_S_MAX:
+    if state.is_silent(now_ns := parts.clock()):
+        silent_s = (now_ns - state.updated_ns) / NS_PER_S
         raise StoreUnavailable(
             f"silent for {silent_s:.0f} s, expected at most {SILENT_S_MAX:g} s: start `filiere collect`"
         )

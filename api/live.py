@@ -15,18 +15,18 @@ from starlette.responses import HTMLResponse
 
 from api import lines, lots
 from api.downsample import envelope
-from api.health import SILENT_S_MAX
 from api.models import CertificateState, Lines, LineState, Text
 from api.pages import Language, display, language_of, places_of, render
 from api.parts import Parts, PartsOf
 from api.problems import Busy, responses
 from api.shelf import CertificateId
 from collector.accounts.audit import RecorderState, recorder_state
+from collector.codec import parse_topic
 from collector.condition import intake_trouble
-from collector.recorder.book import RecordBook
+from collector.recorder.book import Quarantined, RecordBook
 from filiere.chain import Chain
 from filiere.clock import NS_PER_S, to_text
-from filiere.errors import FiliereError, StoreUnavailable
+from filiere.errors import FiliereError, MessageRefused, StoreUnavailable
 from filiere.message_log import MessageLog
 from filiere.plant import Label, Line, Plant, Signal, Step
 
@@ -198,7 +198,7 @@ class Board:
             "quarantined": state.quarantined,
             "refused": refused,
             "heard_s": heard_s,
-            "recorder": _trouble(state, silent_s=(now_ns - state.updated_ns) / NS_PER_S),
+            "recorder": _trouble(state, now_ns),
         }
 
     def _refused(self, now_ns: int) -> dict[str, Any] | None:
@@ -209,7 +209,7 @@ class Board:
             return None
         return {
             "time": to_text(newest.record_time_ns),
-            "where": Text.of(_label_of(self._parts.plant, newest.device)).model_dump(),
+            "where": Text.of(_label_of(self._parts.plant, _sender(newest))).model_dump(),
         }
 
     def _finished(self, chain: Chain) -> Iterator[dict[str, Any]]:
@@ -281,11 +281,19 @@ class Board:
         }
 
 
-def _trouble(state: RecorderState, *, silent_s: float) -> dict[str, str] | None:
+def _trouble(state: RecorderState, now_ns: int) -> dict[str, str] | None:
     """What keeps the recorder from working; None = nothing."""
-    if silent_s > SILENT_S_MAX:
+    if state.is_silent(now_ns):
         return {"state": "silent", "detail": ""}
     return {"state": "waiting", "detail": state.store_problem} if state.store_problem else None
+
+
+def _sender(message: Quarantined) -> str:
+    """Its device; where the plant has none such, the one that its topic names; empty = none."""
+    try:
+        return message.device or parse_topic(message.topic).device_path
+    except MessageRefused:
+        return ""
 
 
 def _label_of(plant: Plant, device: str) -> Label:

@@ -171,11 +171,11 @@ class _Screen:
                 for device, label in self._devices(line)
             ),
             named=True,
-            nothing=self.say(words.NEVER_HEARD),
+            nothing=self.say(words.NO_NEWS),
             thresholds=(Threshold(value=None, colour=GREEN), Threshold(value=1, colour=RED)),
             words=(
                 RangeWord(low=0, high=0, word=Word(text=self.say(words.CLOSES), colour=GREEN)),
-                SpecialWord(match="null+nan", word=Word(text=self.say(words.NEVER_HEARD), colour=GREY)),
+                SpecialWord(match="null+nan", word=Word(text=self.say(words.NO_NEWS), colour=GREY)),
             ),
         )
 

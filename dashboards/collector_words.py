@@ -4,8 +4,9 @@ from filiere.plant import Label
 
 TITLE = Label(fr="{site} – collecte et comptes", en="{site} – collection and accounts")
 ABOUT = Label(
-    fr="Tout ce que les appareils ont publié est-il enregistré ? Publié = enregistré + refusé + en attente + manquant.",
-    en="Is all that the devices published stored? Published = stored + refused + waiting + missing.",
+    fr="Tout ce que les appareils ont publié est-il enregistré ? Publié = enregistré + refusé + en attente + manquant "
+    "(+ passé en perte).",
+    en="Is all that the devices published stored? Published = stored + refused + waiting + missing (+ written off).",
 )
 
 RECEPTION = Label(fr="Réception", en="Reception")
@@ -89,12 +90,14 @@ LOG_BYTES_HELP = Label(
 ACCOUNTS = Label(fr="Comptes : {line}", en="Accounts: {line}")
 ACCOUNTS_HELP = Label(
     fr="Un appareil par case. « juste » : tout ce qu'il a numéroté est arrivé. Un nombre en rouge : autant de "
-    "lignes manquent. « jamais entendu » : vérifiez qu'il est branché et qu'il publie sous ce nom.",
+    "lignes manquent. « sans nouvelles » : il n'a jamais été entendu, vérifiez qu'il est branché et qu'il publie sous "
+    "ce nom ; ou bien le collecteur est MUET, voyez « Réception ».",
     en="A device a tile. “closes”: all that it numbered has arrived. A number in red: so many rows are missing. "
-    "“never heard”: check that it is plugged in and publishes under this name.",
+    "“no news”: it was never heard, check that it is plugged in and publishes under this name; or the collector is "
+    "SILENT, look at “Reception”.",
 )
 CLOSES = Label(fr="juste", en="closes")
-NEVER_HEARD = Label(fr="jamais entendu", en="never heard")
+NO_NEWS = Label(fr="sans nouvelles", en="no news")
 TERMINAL = Label(fr="Terminal", en="Terminal")
 SKEW = Label(fr="Décalage d'horloge : {line}", en="Clock skew: {line}")
 SKEW_HELP = Label(

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from collector.accounts.audit import DeviceAccount, audit
+from collector.accounts.write_offs import FILE as WRITTEN_OFF
+from collector.recorder.requests import FOLDER as REQUESTS
 from filiere.archive import read_run
 from filiere.chain import Run
 from filiere.errors import FiliereError, SettingsError
@@ -38,6 +40,7 @@ LOGS, LOCK = "logs", "demo.lock"
 EXIT_OK, EXIT_NOT_PROVEN, EXIT_ERROR = 0, 1, 2
 REMADE = (
     *("messages.sqlite", "recorder.sqlite", "readings.sqlite", "ledger.sqlite", STATE_FILE, OUTBOX_FILE),
+    *("intake.status", "subscriptions.json", WRITTEN_OFF, REQUESTS),
     *("archive", "certificates", "broker", "influxdb", LOGS),
 )
 """What `--fresh` removes, and nothing else: the issuer's keys stay, certificates that were handed out need them."""

@@ -82,19 +82,19 @@ class Screen:
         for line in view.lines:
             parts = (line.label, line.state, line.run, line.lot, *(value.text for value in line.values))
             self.say(" · ".join(part for part in parts if part))
-        self.say(f"{view.time} · {_counts(view, simulating=simulating)}")
+        self.say(" · ".join(part for part in (view.time, _counts(view, simulating=simulating)) if part))
 
     def proof(self, accounts: Sequence[DeviceAccount], proofs: Sequence[dict[str, Any]], *, ok: bool) -> None:
         """The audit and the certificates."""
-        table = Table(title="Comptes : publié = enregistré + en quarantaine + en attente", title_justify="left")
+        table = Table(title="Comptes : publié = enregistré + refusé + en attente", title_justify="left")
         table.add_column("appareil", no_wrap=True)
-        for column in ("publié", "enregistré", "quarantaine", "en attente", "doublons"):
+        for column in ("publié", "enregistré", "refusé", "en attente", "manquant", "doublons"):
             table.add_column(column, justify="right")
         table.add_column("")
         for account in accounts:
-            numbers = (account.published, account.stored, account.quarantined, account.waiting, account.duplicates)
-            verdict = "juste" if account.closes else "NE TOMBE PAS JUSTE"
-            table.add_row(account.device, *(thousands(number) for number in numbers), verdict)
+            right = (account.stored, account.quarantined, account.waiting, account.missing, account.duplicates)
+            verdict = "juste" if account.closes else "OUVERT"
+            table.add_row(account.device, *(thousands(number) for number in (account.published, *right)), verdict)
         self._console.print(table)
         for proof in proofs:
             word = "AUTHENTIQUE" if proof["authentic"] else "NON AUTHENTIQUE"
@@ -113,7 +113,7 @@ def _live_table(view: View, *, simulating: bool) -> Group:
         state = Text(line.state, style=STATE_STYLES.get(line.state, ""))
         values = [Text(value.text, style="bold red" if value.beyond else "") for value in line.values]
         table.add_row(Group(line.label, state), Group(line.run, line.lot), Group(*values), end_section=True)
-    counts = Text(_counts(view, simulating=simulating), style="red" if view.problem else "")
+    counts = Text(_counts(view, simulating=simulating), style="red" if view.problems else "")
     return Group(table, counts)
 
 
@@ -126,6 +126,4 @@ def _counts(view: View, *, simulating: bool) -> str:
         text += " · lignes arrêtées"
     if view.quarantined:
         text += f" · {thousands(view.quarantined)} refusés : `filiere quarantine` dit pourquoi"
-    if view.problem:
-        text += f"\n✗ {view.problem}"
-    return text
+    return "\n✗ ".join((text, *view.problems))

@@ -9,7 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from collector.accounts.audit import RecorderState, recorder_state
+from collector.accounts.audit import SILENT_S_MAX, RecorderState, recorder_state
+from collector.condition import intake_trouble
 from filiere.chain import Chain, Run
 from filiere.clock import NS_PER_S, from_ns
 from filiere.errors import FiliereError, NotAuthentic, NotFound
@@ -27,8 +28,6 @@ RATE_POINTS = 8
 SHOWN_SIGNALS = 4
 STARTING_MESSAGES = 200
 """A recorder that has not begun by then has failed; it begins within some seconds."""
-SILENT_S_MAX = 30.0
-"""The recorder says every ten seconds or so that it lives."""
 FRACTION = "1"
 UNITS = {FRACTION: "%", "Cel": "°C", "/min": "tr/min"}
 """UCUM code → what people write, where they differ."""
@@ -65,8 +64,8 @@ class View:
     messages_per_s: float
     log_lag: int
     quarantined: int
-    problem: str
-    """What is wrong, in words, and what to do; empty = nothing."""
+    problems: tuple[str, ...]
+    """What is wrong, in words, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,14 +140,15 @@ class Observer:
         head, recorder = self.log_head(), self.recorder()
         self._rates.append((time.monotonic(), head))
         (then_s, then), (now_s, now) = self._rates[0], self._rates[-1]
-        problem, newest_ns = _problem(recorder, head, since_ns=self._began_ns), 0
+        problems = [self._intake_problem(), _problem(recorder, head, since_ns=self._began_ns)]
+        newest_ns = 0
         lines: tuple[LineView, ...] = ()
         try:
             chain = self.chain()
             lines = tuple(self._line(line, chain) for line in self.plant.lines)
             newest_ns = max((reading.time_ns for line in self.plant.lines for reading in self._latest(line)), default=0)
         except FiliereError as error:
-            problem = f"les données ne se lisent pas : {error}"
+            problems = [f"les données ne se lisent pas : {error}"]
         return View(
             time=_moment(newest_ns, self.plant.timezone) if newest_ns else "",
             lines=lines,
@@ -156,8 +156,15 @@ class Observer:
             messages_per_s=(now - then) / (now_s - then_s) if now_s > then_s else 0.0,
             log_lag=max(0, head - recorder.bookmark) if recorder is not None else head,
             quarantined=recorder.quarantined if recorder is not None else 0,
-            problem=problem,
+            problems=tuple(problem for problem in problems if problem),
         )
+
+    def _intake_problem(self) -> str:
+        """Why nothing is accepted, in words; empty = all is well, or not begun yet."""
+        trouble = intake_trouble(self.settings.intake_status_path, time.time_ns())
+        if trouble is None or trouble.state in ("absent", "silent"):
+            return ""
+        return f"rien n'est accepté, les mesures attendent : {trouble.words}"
 
     def _line(self, line: Line, chain: Chain) -> LineView:
         run = chain.open_run(line.path)

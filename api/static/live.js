@@ -90,28 +90,33 @@
   }
 
   function alertsOf(state) {
-    const found = [state.problem ? problemAlert(state.problem) : null, state.recorder ? recorderAlert(state.recorder) : null];
+    // What has one cause is told once: a database that both miss, a collector that is gone, a disk that takes nothing.
     const gone = (part) => part && (part.state === "silent" || part.state === "absent");
-    if (state.intake && !(gone(state.intake) && gone(state.recorder))) found.push(intakeAlert(state.intake)); // both gone: told once
+    const { intake, recorder } = state;
+    const found = [];
+    if (state.problem && !(recorder && recorder.state === "waiting")) found.push(problemAlert(state.problem));
+    if (recorder && !(gone(recorder) && intake && !gone(intake))) found.push(recorderAlert(recorder));
+    if (intake && !(gone(intake) && gone(recorder))) found.push(intakeAlert(intake));
     const still = Math.min(...state.lines.map((line) => line.still_s));
-    if (!found.some(Boolean) && state.lines.length && state.lines.every((line) => line.mute)) {
+    if (!found.length && state.lines.length && state.lines.every((line) => line.mute)) {
       found.push({ frozen: true,
         what: t(`✗ Plus aucune mesure depuis ${age(still)}.`, `✗ No reading at all for ${age(still)}.`),
         todo: t("Les valeurs affichées sont anciennes. Vérifier le réseau de l’atelier ; s’il marche, prévenir la maintenance : courtier MQTT arrêté ?", "The values shown are old. Check the network of the workshop; if it works, tell maintenance: has the MQTT broker stopped?") });
     }
     if (state.refused) found.push(refusedAlert(state));
-    return found.filter(Boolean);
+    return found;
   }
 
+  const READ_OUT = t("Prévenir la maintenance et lui lire ceci :", "Tell maintenance, and read them this:");
   const problemAlert = (detail) => ({ frozen: true, detail,
-    what: t("✗ La base des mesures ne répond pas.", "✗ The database does not answer."),
-    todo: t("Les valeurs affichées sont anciennes. Prévenir la maintenance.", "The values shown are old. Tell maintenance.") });
+    what: t("✗ La base de données ne répond pas.", "✗ The database does not answer."),
+    todo: t("Les valeurs affichées sont anciennes. ", "The values shown are old. ") + READ_OUT });
 
   function recorderAlert(recorder) {
     if (recorder.state === "waiting") {
       return { frozen: true, detail: recorder.detail,
         what: t("✗ L’enregistrement attend la base des mesures.", "✗ The recorder waits for the database."),
-        todo: t("Rien n’est perdu, mais les valeurs affichées sont anciennes. Prévenir la maintenance.", "Nothing is lost, but the values shown are old. Tell maintenance.") };
+        todo: t("Rien n’est perdu, mais les valeurs affichées sont anciennes. ", "Nothing is lost, but the values shown are old. ") + READ_OUT };
     }
     return { frozen: true, detail: recorder.detail,
       what: t("✗ L’enregistrement des mesures est arrêté.", "✗ The recorder has stopped."),
@@ -124,7 +129,7 @@
     if (intake.state === "problem" || intake.state === "disconnected") {
       return { frozen: true, detail: intake.detail,
         what: t(`✗ Plus rien n’est accepté${since}.`, `✗ Nothing is accepted any more${since}.`),
-        todo: wait + t("Prévenir la maintenance.", "Tell maintenance.") };
+        todo: wait + READ_OUT };
     }
     return { frozen: true, detail: intake.detail,
       what: t(`✗ La réception des mesures est arrêtée${since}.`, `✗ Reception has stopped${since}.`),
@@ -168,8 +173,11 @@
   // What is wrong on the line, the worst first, each with what to do; or that nothing is.
   function showTroubles(section, list, line, { running, mute }) {
     const order = (signal) => TROUBLE_ORDER.indexOf(signal.status) - (signal.critical ? TROUBLE_ORDER.length : 0);
-    const wrong = line.signals.filter((signal) => TROUBLE_ORDER.includes(signal.status)).sort((a, b) => order(a) - order(b));
-    const told = mute ? [muteText(line)] : wrong.slice(0, TROUBLES_MAX).map((signal) => troubleText(words[line.line][signal.key], signal));
+    const dead = deadMachines(line.signals);
+    const once = (signal) => !dead.has(machineOf(signal)) || dead.get(machineOf(signal)) === signal;
+    const wrong = line.signals.filter((signal) => TROUBLE_ORDER.includes(signal.status)).sort((a, b) => order(a) - order(b)).filter(once);
+    const text = (signal) => (dead.has(machineOf(signal)) ? machineText : troubleText)(words[line.line][signal.key], signal);
+    const told = mute ? [muteText(line)] : wrong.slice(0, TROUBLES_MAX).map(text);
     const more = mute ? 0 : wrong.length - told.length;
     if (more > 0) told.push({ className: "more", what: more === 1 ? t("et 1 autre", "and 1 more") : t(`et ${more} autres`, `and ${more} more`), todo: "" });
     const beyond = wrong.some((signal) => signal.status === "high" || signal.status === "low");
@@ -184,6 +192,19 @@
       return item;
     }));
   }
+
+  // A machine of which nothing comes any more is told once, not sensor by sensor: it → its first signal, critical or not.
+  function deadMachines(signals) {
+    const groups = new Map();
+    for (const signal of signals) groups.set(machineOf(signal), [...(groups.get(machineOf(signal)) || []), signal]);
+    const dead = [...groups].filter(([, own]) => own.length > 1 && own.every((signal) => signal.status === "stale"));
+    return new Map(dead.map(([machine, own]) => [machine, own.find((signal) => signal.critical) || own[0]]));
+  }
+
+  const machineOf = (signal) => signal.key.split(".")[0];
+  const machineText = (word, signal) => ({ className: "warn",
+    what: `${STATUS.stale.toUpperCase()} · ${word.device}`,
+    todo: t(`plus aucune mesure de cette machine depuis ${age(signal.age_s)} : vérifier son automate et son réseau`, `no reading from this machine for ${age(signal.age_s)}: check its controller and its network`) });
 
   const muteText = (line) => ({ className: "bad",
     what: t("… Ligne muette", "… Line silent"),

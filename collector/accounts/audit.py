@@ -24,6 +24,8 @@ NO_DEVICE = UNKNOWN_DEVICE
 """Stands for all messages whose topic names no device that the plant has."""
 STRANGER_REASONS = frozenset({"unknown_device", "wrong_topic", "unbound_topic"})
 """A device of which nothing was ever recorded, and all was refused for one of these, is a stranger."""
+SILENT_S_MAX = 30.0
+"""A recorder that lives says so every few seconds."""
 GAPS_LISTED = 20
 """Gaps of a device that an account lists; `missing` counts all of them."""
 _ADDED = ("stored", "duplicates", "late", "clock_suspect", "out_of_range", "unnumbered")
@@ -89,7 +91,7 @@ class RecorderState:
     log_head: int
     """Offset of the last message that it saw in the log."""
     quarantined: int
-    """Rows in quarantine."""
+    """Messages in quarantine."""
     waiting: int
     """Events that the ledger holds."""
     store_problem: str | None
@@ -101,6 +103,10 @@ class RecorderState:
     def log_lag(self) -> int:
         """Messages that are on the disk and not recorded yet."""
         return self.log_head - self.bookmark
+
+    def is_silent(self, now_ns: int) -> bool:
+        """Whether the recorder that left this is gone or hangs."""
+        return now_ns - self.updated_ns > SILENT_S_MAX * NS_PER_S
 
 
 @dataclass(slots=True, kw_only=True)
@@ -173,7 +179,7 @@ def recorder_state(recorder_path: Path) -> RecorderState:
         return RecorderState(
             bookmark=progress.bookmark,
             log_head=progress.log_head,
-            quarantined=sum(book.quarantine_counts().values()),
+            quarantined=book.refused_messages(),
             waiting=book.waiting_counts().total(),
             store_problem=progress.store_problem,
             updated_ns=progress.updated_ns,

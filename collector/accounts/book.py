@@ -85,6 +85,11 @@ class AccountBook(RecordBook):
         )
         return Counter({(row["device"], row["reason"], _truth(row["numbered"])): row["refused"] for row in rows})
 
+    def refused_messages(self) -> int:
+        """How many messages are in quarantine."""
+        (row,) = self._rows("SELECT count(*) AS messages FROM quarantine")
+        return int(row["messages"])
+
     def refused_offsets(self, *, device: str | None = None, reason: str | None = None) -> list[int]:
         """Offsets of the messages in quarantine, the oldest first; of what is given, only those that fit."""
         rows = self._rows(

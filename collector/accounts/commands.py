@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
     from collector.accounts.audit import DeviceAccount, RecorderState
     from collector.condition import IntakeTrouble
+    from filiere.settings import Settings
 
 EXIT_NOT_CLOSED = 1
+WIDTH_OF_ALL = 110
+"""Terminals of fewer columns show the account, and not how it came about (repeated, late, skew)."""
 
 ACCOUNT_HEADINGS = (
     Label(fr="appareil", en="device"),
@@ -30,6 +33,8 @@ ACCOUNT_HEADINGS = (
     Label(fr="entendu", en="heard"),
     Label(fr="compte", en="account"),
 )
+HOW_IT_CAME_ABOUT = range(6, 9)
+"""Places in ACCOUNT_HEADINGS."""
 GAP_HEADINGS = (
     Label(fr="appareil", en="device"),
     Label(fr="démarrage", en="boot"),
@@ -46,9 +51,15 @@ ACCOUNTS_OPEN = Label(
     fr="LES COMPTES NE TOMBENT PAS JUSTE : des relevés manquent, ou ont été comptés deux fois.",
     en="NOT CLOSED: rows are missing, or were counted twice.",
 )
-SEE_GAPS = Label(
-    fr='Lesquels manquent : filiere audit --gaps. Perdus pour de bon : filiere audit --write-off "motif"',
-    en='Which are missing: filiere audit --gaps. Lost for good: filiere audit --write-off "reason"',
+SEE_GAPS = Label(fr="Lesquels manquent : filiere audit --gaps.", en="Which are missing: filiere audit --gaps.")
+WAIT_OR_GIVE_UP = Label(
+    fr="Un appareil qui garde ses mesures (outbox) les renvoie de lui-même : attendez son retour. Perdus pour de bon :"
+    ' filiere audit --write-off "motif" --device APPAREIL',
+    en="A device that keeps its readings (outbox) sends them again by itself: wait until it is back. Lost for good:"
+    ' filiere audit --write-off "reason" --device DEVICE',
+)
+NOTHING_TO_WRITE_OFF = Label(
+    fr="Rien ne manque : rien à passer en perte.", en="Nothing is missing: nothing written off."
 )
 REASONS = Label(fr="Refusé, et gardé : ", en="Refused, and kept: ")
 SEE_QUARANTINE = Label(fr=" — voir filiere quarantine", en=" — see filiere quarantine")
@@ -70,6 +81,14 @@ NOT_RECORDED = Label(
 )
 RECORDER_WAITS = Label(fr="L'enregistrement attend : ", en="The recorder waits: ")
 NOT_ACKNOWLEDGED = Label(fr="Rien n'est accepté en ce moment : ", en="Nothing is acknowledged at present: ")
+STOPPED = Label(
+    fr="Rien n'est accepté en ce moment : la réception est arrêtée. Lancez filiere collect.",
+    en="Nothing is acknowledged at present: the intake has stopped. Start filiere collect.",
+)
+RECORDER_STOPPED = Label(
+    fr="L'enregistrement est arrêté. Lancez filiere collect, ou voyez son journal.",
+    en="The recorder has stopped. Start filiere collect, or look at its log.",
+)
 NOBODY = Label(fr="Aucun appareil n'a encore été entendu.", en="No device was heard yet.")
 UNREADABLE = Label(
     fr="{device} : {messages} messages illisibles en quarantaine tiennent lieu d'autant de manquants.",
@@ -111,7 +130,6 @@ def audit(
     Exit status 0: every account closes. 1: one does not. 2: the books cannot be read, or have no such device.
     """
     from collector.accounts.audit import audit as audit_accounts
-    from collector.accounts.audit import recorder_state
     from collector.condition import intake_trouble
     from filiere.clock import system_clock
     from filiere.settings import load_settings
@@ -120,9 +138,10 @@ def audit(
     paths = [settings.recorder_path for settings in collectors]
     accounts = _asked_for(audit_accounts(*paths), device)
     if write_off is not None:
-        _write_off(paths, accounts, write_off)
+        if not _write_off(paths, accounts, write_off):
+            typer.echo(NOTHING_TO_WRITE_OFF.in_language(lang), err=True)
         accounts = _asked_for(audit_accounts(*paths), device)
-    states = [recorder_state(settings.recorder_path) for settings in collectors]
+    states = [_recorder_state(settings) for settings in collectors]
     now_ns = system_clock()
     troubles = [intake_trouble(settings.intake_status_path, now_ns) for settings in collectors]
     names = [str(settings.data_dir) for settings in collectors]
@@ -130,18 +149,21 @@ def audit(
         _print_json(accounts, names, states, troubles)
     elif gaps:
         _print_gaps(accounts, lang)
+        for line in _given_up(accounts, lang):
+            typer.echo(line)
     else:
-        wide_console().print(accounts_table(accounts, lang, now_ns=now_ns))
+        console = wide_console()
+        console.print(accounts_table(accounts, lang, now_ns=now_ns, narrow=console.width < WIDTH_OF_ALL))
         for line in _remarks(accounts, lang):
             typer.echo(line)
         for name, state, trouble in zip(names, states, troubles, strict=True):
-            for line in _collector_remarks(state, trouble, lang):
+            for line in _collector_remarks(state, trouble, lang, now_ns=now_ns):
                 typer.echo(f"{printable(name)}: {line}" if len(names) > 1 else line)
     closes = all(account.closes for account in accounts)
     if not as_json:
         typer.echo((ACCOUNTS_CLOSE if closes else ACCOUNTS_OPEN).in_language(lang))
-        if not closes and not gaps:
-            typer.echo(SEE_GAPS.in_language(lang))
+        if any(account.missing for account in accounts) and len(paths) == 1:
+            typer.echo((WAIT_OR_GIVE_UP if gaps else SEE_GAPS).in_language(lang))
     if not closes:
         raise typer.Exit(EXIT_NOT_CLOSED)
 
@@ -149,6 +171,22 @@ def audit(
 def _once(folders: Sequence[Path]) -> list[Path]:
     """A folder that is named twice is one collector."""
     return list({folder.resolve(): folder for folder in reversed(folders)}.values())[::-1]
+
+
+def _recorder_state(settings: "Settings") -> "RecorderState":
+    """Where the recorder is, measured at what the log has now: one that does not run does not see it."""
+    from dataclasses import replace
+
+    from collector.accounts.audit import recorder_state
+    from filiere.errors import FiliereError
+    from filiere.message_log import MessageLog
+
+    state = recorder_state(settings.recorder_path)
+    try:
+        with MessageLog.open_reader(settings.log_path) as log:
+            return replace(state, log_head=max(state.log_head, log.head()))
+    except FiliereError:  # the intake's trouble says so
+        return state
 
 
 def _asked_for(accounts: "Sequence[DeviceAccount]", device: str | None) -> "Sequence[DeviceAccount]":
@@ -163,8 +201,12 @@ def _asked_for(accounts: "Sequence[DeviceAccount]", device: str | None) -> "Sequ
     return found
 
 
-def _write_off(paths: Sequence[Path], accounts: "Sequence[DeviceAccount]", reason: str) -> None:
-    """Give up what is missing of these devices. Raises SettingsError: without a reason, or over several books."""
+def _write_off(paths: Sequence[Path], accounts: "Sequence[DeviceAccount]", reason: str) -> bool:
+    """Give up what is missing of these devices; whether anything is.
+
+    Raises:
+        SettingsError: without a reason, or over several books.
+    """
     from collector.accounts.book import AccountBook
     from collector.accounts.write_offs import add_write_offs, write_offs_path
     from filiere.clock import system_clock
@@ -179,6 +221,7 @@ def _write_off(paths: Sequence[Path], accounts: "Sequence[DeviceAccount]", reaso
         boots = [boot for boot in book.open_boots() if boot.device in open_devices]
     if boots:
         add_write_offs(write_offs_path(paths[0]), boots, reason=reason.strip(), now_ns=system_clock())
+    return bool(boots)
 
 
 def _print_json(
@@ -212,8 +255,10 @@ def _print_json(
     typer.echo(json.dumps({"closes": closes, "collectors": collectors, "devices": devices}, indent=2))
 
 
-def accounts_table(accounts: "Sequence[DeviceAccount]", language: Language, *, now_ns: int) -> "Table":
-    """One line a device; 120 columns are enough for counts of nine digits."""
+def accounts_table(
+    accounts: "Sequence[DeviceAccount]", language: Language, *, now_ns: int, narrow: bool = False
+) -> "Table":
+    """One line a device; 120 columns are enough for counts of nine digits, `narrow` 80 for counts of six."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -221,7 +266,8 @@ def accounts_table(accounts: "Sequence[DeviceAccount]", language: Language, *, n
     from collector.accounts.audit import NO_DEVICE
     from filiere.clock import NS_PER_S
 
-    device, *numbers, state = (heading.in_language(language) for heading in ACCOUNT_HEADINGS)
+    shown = [place for place in range(len(ACCOUNT_HEADINGS)) if not (narrow and place in HOW_IT_CAME_ABOUT)]
+    device, *numbers, state = (ACCOUNT_HEADINGS[place].in_language(language) for place in shown)
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     table.add_column(device, overflow="fold")
     for heading in numbers:
@@ -230,7 +276,7 @@ def accounts_table(accounts: "Sequence[DeviceAccount]", language: Language, *, n
     for account in accounts:
         counts = (account.published, account.stored, account.quarantined, account.waiting)
         heard_s = (now_ns - account.last_record_ns) / NS_PER_S if account.last_record_ns else None
-        table.add_row(
+        cells: tuple[str | Text, ...] = (
             Text(printable(account.device)),
             *(str(count) for count in counts),
             Text(str(account.missing), style="bold red" if account.missing else ""),
@@ -241,6 +287,7 @@ def accounts_table(accounts: "Sequence[DeviceAccount]", language: Language, *, n
             if account.closes
             else Text(NOT_CLOSED.in_language(language), style="bold red"),
         )
+        table.add_row(*(cells[place] for place in shown))
     return table
 
 
@@ -259,10 +306,7 @@ def _remarks(accounts: "Sequence[DeviceAccount]", language: Language) -> list[st
     if free:
         counts = ", ".join(f"{printable(account.device)} {account.unnumbered}" for account in free)
         lines.append(f"{UNNUMBERED.in_language(language)}{counts}")
-    given_up = [account for account in accounts if account.written_off]
-    if given_up:
-        counts = ", ".join(f"{printable(account.device)} {account.written_off}" for account in given_up)
-        lines.append(f"{WRITTEN_OFF.in_language(language)}{counts}")
+    lines += _given_up(accounts, language)
     if any(account.device == NO_DEVICE for account in accounts):
         lines.append(STRANGERS.in_language(language))
     if not accounts:
@@ -270,18 +314,30 @@ def _remarks(accounts: "Sequence[DeviceAccount]", language: Language) -> list[st
     return lines
 
 
-def _collector_remarks(state: "RecorderState", trouble: "IntakeTrouble | None", language: Language) -> list[str]:
+def _given_up(accounts: "Sequence[DeviceAccount]", language: Language) -> list[str]:
+    counts = [f"{printable(account.device)} {account.written_off}" for account in accounts if account.written_off]
+    return [f"{WRITTEN_OFF.in_language(language)}{', '.join(counts)}"] if counts else []
+
+
+def _collector_remarks(
+    state: "RecorderState", trouble: "IntakeTrouble | None", language: Language, *, now_ns: int
+) -> list[str]:
     lines = []
     if state.log_lag:
         lines.append(f"{NOT_RECORDED.in_language(language)}{state.log_lag}")
     if state.store_problem:
         lines.append(f"{RECORDER_WAITS.in_language(language)}{state.store_problem}")
-    if trouble is not None:
+    if trouble is not None and trouble.state in ("absent", "silent"):
+        lines.append(STOPPED.in_language(language))
+    elif trouble is not None:
         lines.append(f"{NOT_ACKNOWLEDGED.in_language(language)}{trouble.words}")
+    elif state.is_silent(now_ns):  # with a trouble of the intake, such as a full disk, that is the cause of both
+        lines.append(RECORDER_STOPPED.in_language(language))
     return lines
 
 
 def _print_gaps(accounts: "Sequence[DeviceAccount]", language: Language) -> None:
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
@@ -291,7 +347,9 @@ def _print_gaps(accounts: "Sequence[DeviceAccount]", language: Language) -> None
         typer.echo(NO_GAPS.in_language(language))
         return
     device, boot, *numbers = (heading.in_language(language) for heading in GAP_HEADINGS)
-    table = Table(device, boot)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table.add_column(device, overflow="fold")
+    table.add_column(boot, overflow="fold")
     for heading in numbers:
         table.add_column(heading, justify="right")
     for account in accounts:

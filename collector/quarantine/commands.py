@@ -18,22 +18,26 @@ LISTED = 50
 PAGE = 500
 """Messages of one read of an export: some MB at most of ordinary ones."""
 _PAYLOAD_SHOWN = 120
+_DEVICE_COLUMNS = 45
 _HEXDUMP_BYTES = 4096
 _HEXDUMP_COLUMNS = 16
 
 QUARANTINE_HEADINGS = (
     Label(fr="numéro", en="offset"),
-    Label(fr="reçu", en="received"),
-    Label(fr="topic", en="topic"),
+    Label(fr="reçu (UTC)", en="received (UTC)"),
+    Label(fr="appareil", en="device"),
     Label(fr="motif", en="reason"),
     Label(fr="ce qui ne va pas", en="what is wrong"),
-    Label(fr="contenu", en="payload"),
 )
 EMPTY = Label(fr="La quarantaine est vide.", en="Nothing is in quarantine.")
 NONE_SUCH = Label(fr="Aucun message de ce genre.", en="No such message is there.")
 MORE = Label(
     fr="Il y en a d'autres : --limit, ou filiere quarantine export.",
     en="There are more: --limit, or filiere quarantine export.",
+)
+SEE_ONE = Label(
+    fr="Le message entier, et que faire : filiere quarantine show NUMÉRO",
+    en="A message whole, and what to do: filiere quarantine show OFFSET",
 )
 SHOWN = (
     Label(fr="numéro", en="offset"),
@@ -212,22 +216,12 @@ def export(
     device: DeviceOption = None,
 ) -> None:
     """Write what was refused as JSON lines, the oldest first, in the shape of `filiere log export` with the reason."""
-    import sys
+    from filiere.whole_file import output_file
 
-    from filiere.errors import SettingsError
-    from filiere.whole_file import AlreadyThere, whole_file
-
-    if output is None:
-        _write_lines(sys.stdout.buffer, reason=reason, device=device)
-        return
-    try:
-        with whole_file(output, mode=0o600) as temporary, temporary.open("wb") as file:
-            count = _write_lines(file, reason=reason, device=device)
-    except AlreadyThere:
-        raise SettingsError(f"--output: got {output}, which is there; expected the name of a new file") from None
-    except OSError as error:
-        raise SettingsError(f"--output: got {output} ({error.strerror}); expected a file that may be written") from None
-    typer.echo(f"{count} messages → {output}", err=True)
+    with output_file(output, mode=0o600) as file:
+        count = _write_lines(file, reason=reason, device=device)
+    if output is not None:
+        typer.echo(f"{count} messages → {output}", err=True)
 
 
 def _write_lines(file: BinaryIO, *, reason: str | None, device: str | None) -> int:
@@ -235,7 +229,6 @@ def _write_lines(file: BinaryIO, *, reason: str | None, device: str | None) -> i
     for message in _oldest_first(reason=reason, device=device):
         file.write(_line_of(message) + b"\n")
         count += 1
-    file.flush()
     return count
 
 
@@ -298,6 +291,7 @@ def _list(*, limit: int, reason: str | None, device: str | None, as_json: bool, 
         _print_table(messages[:limit], lang)
         if len(messages) > limit:
             typer.echo(MORE.in_language(lang))
+        typer.echo(SEE_ONE.in_language(lang))
     else:
         typer.echo((EMPTY if reason is None and device is None else NONE_SUCH).in_language(lang))
 
@@ -323,20 +317,26 @@ def _as_json(message: "Quarantined") -> dict[str, Any]:
 
 
 def _print_table(messages: "Sequence[Quarantined]", language: Language) -> None:
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    from filiere.clock import to_text
+    from filiere.clock import from_ns
 
-    table = Table(*(heading.in_language(language) for heading in QUARANTINE_HEADINGS))
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    offset, received, device, reason, wrong = (heading.in_language(language) for heading in QUARANTINE_HEADINGS)
+    table.add_column(offset, justify="right", no_wrap=True)
+    table.add_column(received)
+    table.add_column(device, overflow="fold", max_width=_DEVICE_COLUMNS)
+    table.add_column(reason, no_wrap=True)
+    table.add_column(wrong, overflow="fold")
     for message in messages:
         table.add_row(
             str(message.offset),
-            to_text(message.record_time_ns),
-            Text(printable(message.topic.decode(errors="backslashreplace"))),
+            f"{from_ns(message.record_time_ns):%Y-%m-%d %H:%M:%S}",
+            Text(printable(message.device or message.topic.decode(errors="backslashreplace"))),
             message.reason,
             Text(printable(message.message)),
-            Text(printable(message.payload[:_PAYLOAD_SHOWN].decode(errors="backslashreplace"))),
         )
     wide_console().print(table)
 

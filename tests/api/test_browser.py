@@ -7,10 +7,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from filiere.clock import NS_PER_S
+from filiere.errors import StoreUnavailable
 from filiere.plant import Line
 from filiere.readings import Block
 from tests.api.site import WITHIN_S, Site
-from tests.api.workshop import MESSAGES, RUN_NS, T1, Workshop
+from tests.api.workshop import MESSAGES, MINUTE_NS, RUN_NS, T1, Workshop, rows
 from tests.servers import free_port
 
 SCREENSHOTS = Path(__file__).parents[2] / "artefacts" / "screenshots"
@@ -239,6 +240,32 @@ def test_a_reading_beyond_its_limit_turns_its_tile_within_seconds(
         site.stop()
 
 
+def test_a_machine_of_which_nothing_comes_any_more_is_told_once(
+    browser: Browser, copied: Callable[[], Workshop]
+) -> None:
+    workshop = copied()
+    line, run = workshop.plant.line(T1), workshop.ledger.chain().runs["T1-R4"]
+    step = line.step(run.step)
+    begun_ns = run.start_ns + RUN_NS // 2 + MINUTE_NS
+    made = rows(line, step, step.recipe(run.recipe), begun_ns, begun_ns + 5 * MINUTE_NS)
+    workshop.store.write([row for row in made if row.device != "extruder"])
+    site = Site(workshop, free_port())
+    try:
+        page = browser.new_page(viewport=WALL)  # type: ignore[arg-type]  # a TypedDict
+        page.goto(f"{site.url}/live")
+        page.wait_for_function(TILE_IS, arg="stale", timeout=WITHIN_S * 1000)
+        told = page.locator(f'[data-line="{T1}"] [data-part="troubles"]').inner_text()
+        assert "MUET · Extrudeuse" in told
+        assert "vérifier son automate et son réseau" in told
+        assert "capteur" not in told
+        assert told.count("MUET") == 1
+        assert "autre" not in told
+        keep(page, "live-fr-wall-silent-machine")
+        page.close()
+    finally:
+        site.stop()
+
+
 @pytest.mark.parametrize(
     ("later_s", "recorder_age_s", "told"),
     [(60.0, 1.0, "Plus aucune mesure depuis"), (0.0, 60.0, "L’enregistrement des mesures est arrêté")],
@@ -289,6 +316,34 @@ def test_an_intake_that_accepts_nothing_is_told_on_top_with_why(
             assert box["y"] + box["height"] <= size["height"]
             keep(page, f"live-{language}-{where}-accepts-nothing")
             page.close()
+    finally:
+        site.stop()
+
+
+@pytest.mark.parametrize("cause", ["database", "disk"])
+def test_what_has_one_cause_is_told_once(
+    browser: Browser, copied: Callable[[], Workshop], monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    workshop = copied()
+
+    def down(_self: object, _line: str) -> None:
+        raise StoreUnavailable("InfluxDB: no answer")
+
+    if cause == "database":
+        monkeypatch.setattr(type(workshop.store), "latest", down)
+        workshop.record(messages=MESSAGES, bookmark=MESSAGES, problem="InfluxDB: no answer")
+    else:
+        workshop.record(messages=MESSAGES, bookmark=MESSAGES, age_s=60.0)
+        workshop.intake(problem="got database or disk is full; free space on this disk")
+    site = Site(workshop, free_port())
+    try:
+        page = browser.new_page(viewport=WALL)  # type: ignore[arg-type]  # a TypedDict
+        page.goto(f"{site.url}/live")
+        page.wait_for_selector("main.frozen #alerts .alert", timeout=WITHIN_S * 1000)
+        (told,) = page.locator("#alerts .alert:not(.warning)").all_inner_texts()
+        assert ("Rien n’est perdu" if cause == "database" else "free space on this disk") in told
+        assert "relancer" not in told
+        page.close()
     finally:
         site.stop()
 

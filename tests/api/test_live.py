@@ -3,19 +3,22 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from api import live
-from api.health import SILENT_S_MAX
 from api.live import CHARTS_MAX, MUTE_S_MIN, REFUSED_TOLD_S, charts_of
+from collector.accounts.audit import SILENT_S_MAX
+from collector.recorder.book import RecordBook
 from filiere.clock import NS_PER_S
 from filiere.errors import StoreUnavailable
 from filiere.plant_file import load_plant
 from filiere.readings import Block
 from tests.api.site import Site, wait_until
 from tests.api.workshop import F1, MESSAGES, START_NS, T1, Workshop
+from tests.collector.book_by_hand import Book
 from tests.servers import free_port
 
 
@@ -167,6 +170,21 @@ def test_a_refused_message_is_news_for_a_while_and_names_line_and_machine(copied
     picture = json.loads(live.Board(after.app.state.parts).picture())
     assert (picture["refused"], picture["quarantined"]) == (None, 1)
     after.close()
+
+
+@pytest.mark.parametrize(
+    ("topic", "where"),
+    [
+        (f"filiere/v1/{T1}/robot/readings".encode(), "Ligne textile T1, robot"),
+        (b"filiere/v1/elsewhere", "origine inconnue"),
+        (b"\xff", "origine inconnue"),
+    ],
+)
+def test_a_stranger_on_a_line_is_told_on_its_line(tmp_path: Path, topic: bytes, where: str) -> None:
+    path = Book(tmp_path / "recorder.sqlite").refused(device="", reason="unknown_device", topic=topic).write()
+    with RecordBook.open_reader(path) as book:
+        (refused,) = book.quarantine(limit=1)
+    assert live._label_of(load_plant("caux"), live._sender(refused)).fr == where
 
 
 def test_a_device_that_is_not_in_the_plant_is_named_as_it_calls_itself() -> None:

@@ -265,7 +265,7 @@ def test_what_is_open_is_on_the_wall_without_scrolling():
         ("Refusé", 0.0, "rien n'est refusé"),
         ("Comptes : Ligne lin F1", 0.0, "juste"),
         ("Comptes : Ligne lin F1", 41.0, None),
-        ("Comptes : Ligne lin F1", None, "jamais entendu"),
+        ("Comptes : Ligne lin F1", None, "sans nouvelles"),
     ],
 )
 def test_an_account_is_a_word_or_the_number_that_is_missing(title, value, word):

@@ -119,6 +119,10 @@ def test_no_book_and_a_file_that_is_none_are_told_apart(tmp_path):
         recorder_state(tmp_path / "recorder.sqlite")
 
 
+def test_what_is_refused_is_told_in_messages_as_the_quarantine_lists_them(book):
+    assert recorder_state(book.refused(0, rows=40).refused(40, rows=2).write()).quarantined == 2
+
+
 # ---- what a person gave up
 
 

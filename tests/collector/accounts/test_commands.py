@@ -10,10 +10,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from collector.accounts import commands as accounts_commands
-from collector.accounts.audit import DeviceAccount
+from collector.accounts.audit import DeviceAccount, audit
 from collector.accounts.commands import accounts_table
-from filiere.clock import NS_PER_S
+from collector.intake.status import StatusFile
+from filiere.clock import NS_PER_S, system_clock
 from filiere.errors import NotFound, SettingsError, StoreRefused, StoreUnavailable
+from filiere.settings import load_settings
 from tests.collector.book_by_hand import DRYER, NOON_NS, Book
 from tests.collector.builders import EXTRUDER, Rig, readings
 
@@ -74,6 +76,27 @@ def test_a_recorder_that_a_damaged_log_stops_leaves_word_of_it(rig, monkeypatch)
     assert "L'enregistrement attend : messages 1000 to 1009 cannot be read" in run().stdout
 
 
+def test_what_came_in_while_no_recorder_ran_is_told_as_not_recorded(rig):
+    rig.record(readings(seq=0))
+    rig.arrive(readings(seq=1), readings(seq=2))
+    assert "pas encore enregistrés, comptés d'aucun côté : 2" in run().stdout
+    (collector,) = json.loads(run("--json").stdout)["collectors"]
+    assert (collector["recorder"]["log_head"], collector["recorder"]["log_lag"]) == (3, 2)
+
+
+def test_a_recorder_that_stopped_is_told_and_a_collector_that_stopped_is_told_once(rig):
+    rig.record(readings(seq=0))
+    shown = run().stdout
+    assert "la réception est arrêtée. Lancez filiere collect" in shown
+    assert "L'enregistrement est arrêté" not in shown
+    settings = load_settings()
+    status = StatusFile(settings.intake_status_path, log_path=settings.log_path, clock=system_clock)
+    status.say(connected=True, problem=None)
+    shown = run().stdout
+    assert "L'enregistrement est arrêté. Lancez filiere collect" in shown
+    assert "Rien n'est accepté" not in shown
+
+
 def test_english_is_a_choice(rig):
     rig.record(readings(seq=1))
     shown = run("--lang", "en").stdout
@@ -105,8 +128,8 @@ def test_the_gaps_are_named_with_boot_and_numbers(book):
     book.stored(5).stored(9, 12).write()
     result = run("--gaps")
     assert result.exit_code == 1
-    rows = [line.split("│")[2:6] for line in result.stdout.splitlines() if EXTRUDER in line]
-    assert [[cell.strip() for cell in row] for row in rows] == [["9f2c", "0", "4", "5"], ["9f2c", "6", "8", "3"]]
+    rows = [line.split()[1:] for line in result.stdout.splitlines() if line.startswith(EXTRUDER)]
+    assert rows == [["9f2c", "0", "4", "5"], ["9f2c", "6", "8", "3"]]
     assert run("--gaps", "--lang", "en", "--device", EXTRUDER).exit_code == 1
 
 
@@ -160,22 +183,29 @@ def test_a_folder_named_twice_is_one(book, tmp_path):
 
 def test_what_is_lost_for_good_can_be_written_off_with_a_reason(book, tmp_path):
     book.stored(5).stored(1, device=DRYER).write()
-    assert "--write-off" in run().stdout
+    assert "filiere audit --gaps" in run().stdout
+    told = run("--gaps").stdout
+    assert told.index("les renvoie de lui-même") < told.index("--write-off")
     assert isinstance(run("--write-off", "  ").exception, SettingsError)
     assert run("--write-off", "switch burnt", "--device", EXTRUDER).exit_code == 0
     result = run()
     assert result.exit_code == 1
     assert f"passé en perte (motifs dans written_off.json) : {EXTRUDER} 5" in result.stdout
     assert cells(result.stdout, DRYER)[-1] == "OUVERT"
+    assert f"passé en perte (motifs dans written_off.json) : {EXTRUDER} 5" in run("--gaps").stdout
     assert [each["reason"] for each in json.loads((tmp_path / "written_off.json").read_text())] == ["switch burnt"]
     assert run("--write-off", "dryer too").exit_code == 0
     assert json.loads(run("--json").stdout)["devices"][0]["written_off"] == 1
+    again = run("--write-off", "once more")
+    assert "Rien ne manque" in again.stderr
+    assert len(json.loads((tmp_path / "written_off.json").read_text())) == 2
 
 
 def test_rows_that_another_collector_may_have_cannot_be_written_off(book, tmp_path):
     book.stored(5).write()
     (tmp_path / "south").mkdir()
     Book(tmp_path / "south" / "recorder.sqlite").stored(0, 1).write()
+    assert "--write-off" not in run(str(tmp_path), str(tmp_path / "south"), "--gaps").stdout
     result = run(str(tmp_path), str(tmp_path / "south"), "--write-off", "gone")
     assert isinstance(result.exception, SettingsError)
     assert not (tmp_path / "written_off.json").exists()
@@ -215,3 +245,16 @@ def test_the_table_fits_120_columns_whatever_the_counts(language):
     assert "…" not in row
     assert re.split(r"\s{1,}", row.strip())[:3] == ["caux/textile/t1/granulator", "987654321", "987654000"]
     assert len([line for line in lines if line.strip()]) <= 5
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+def test_a_terminal_of_80_columns_shows_the_whole_account(book, language):
+    book.stored(3, 41_301).refused(41_302, rows=2).stored(0, device="?").write()
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(accounts_table(audit(book.path), language, now_ns=NOON_NS, narrow=True))
+    lines = console.export_text().splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert not any("…" in line for line in lines)
+    row = next(line for line in lines if "41304" in line)
+    assert row.split()[1:6] == ["41304", "41299", "2", "0", "3"]
+    assert len(row.split()) == 7

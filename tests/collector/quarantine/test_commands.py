@@ -16,7 +16,7 @@ from collector.quarantine.commands import EXIT_NOT_DONE, EXIT_STILL_REFUSED, PAG
 from collector.quarantine.progress import RetryProgress
 from collector.quarantine.words import HELPED_BY_RETRY, NEXT_STEP, OTHERWISE, next_step
 from collector.recorder.requests import Outcome
-from filiere import logs
+from filiere import logs, terminal
 from filiere.errors import NotFound, SettingsError, StoreUnavailable
 from tests.collector.book_by_hand import EXTRUDER, Book
 from tests.collector.builders import Rig, readings
@@ -61,6 +61,22 @@ def test_one_reason_or_device_can_be_asked_for(book):
     assert "Il y en a d'autres" not in run("--limit", "3").stdout
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_terminal_shows_from_where_and_why_and_how_to_see_more(book, monkeypatch, width):
+    monkeypatch.setattr(terminal, "WIDTH_ELSEWHERE", width)
+    book.refused(7, message=f"got signal {'colour' * 20}; expected melt_temp").write()
+    book.refused(device="", reason="wrong_topic", topic=b"filiere/v1/caux/readings").write()
+    lines = run().stdout.splitlines()
+    assert max(len(line) for line in lines) <= width
+    assert not any("…" in line for line in lines)
+    shown = "".join("".join(lines).split())
+    for part in ("unknown_signal", "wrong_topic", "colour", "expectedmelt_temp", "quarantineshowNUMÉRO"):
+        assert part in shown
+    if width == 120:
+        assert EXTRUDER in run().stdout
+        assert "filiere/v1/caux/readings" in run().stdout
+
+
 def test_options_before_a_command_are_refused_rather_than_passed_over(book):
     book.refused(0).write()
     result = run("--reason", "not_json", "retry", "--all")
@@ -69,7 +85,8 @@ def test_options_before_a_command_are_refused_rather_than_passed_over(book):
 
 
 def test_what_strangers_send_is_shown_without_what_a_terminal_would_obey(book):
-    book.refused(payload=b"\x1b[2J\x1b]0;title\x07 [bold]not markup[/bold]", topic=b"\x1b[31mred").write()
+    nasty = b"\x1b[2J\x1b]0;title\x07 [bold]not markup[/bold]"
+    book.refused(payload=nasty, device="", topic=nasty, message=nasty.decode()).write()
     for command in ([], ["show", "1"]):
         shown = run(*command).stdout
         assert "\x1b" not in shown
