@@ -118,8 +118,11 @@ def _check_whole(node: Node, topic: Node, binding: Binding) -> None:
         raise node.error(f"{filters} topics", f"at most {FILTERS_MAX} in a binding: make two of it")
     for number, words in enumerate(binding.words, 1):
         for word in words or ():
-            if not word.isprintable() or any(sign in word for sign in "+#/"):
-                raise topic.error(f"{word[:60]!r} at level {number}", "one level of a topic: no /, + or #")
+            own = number == 1 and word.startswith("$")  # $SYS, $share: the broker's
+            if own or not word.isprintable() or any(sign in word for sign in "+#/"):
+                raise topic.error(
+                    f"{word[:60]!r} at level {number}", "one level of a topic: no /, + or #, no $ in front"
+                )
 
 
 def _devices(node: Node, levels: frozenset[str], devices: Devices) -> tuple[str, dict[str, str]]:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -96,6 +96,13 @@ class Authority:
         """UTC ns."""
         return _ns(self._certificate.not_valid_after_utc)
 
+    def issued(self, certificate_pem: bytes) -> bool:
+        """Whether a certificate is one that it signed."""
+        with suppress(ValueError, TypeError, InvalidSignature):
+            x509.load_pem_x509_certificate(certificate_pem).verify_directly_issued_by(self._certificate)
+            return True
+        return False
+
     def server(self, hosts: Sequence[str], now_ns: int) -> Certificate:
         """A certificate for the broker, for each name and address in `hosts`. Raises SettingsError."""
         names = x509.SubjectAlternativeName([_host(host) for host in hosts[:HOSTS_MAX]])
@@ -166,9 +173,14 @@ def read_server(certificate_pem: bytes) -> tuple[tuple[str, ...], int]:
     return tuple(str(name.value) for name in names), _ns(certificate.not_valid_after_utc)
 
 
-def read_revocation_list(pem: bytes) -> tuple[frozenset[int], int]:
-    """The serials on a list of revoked certificates, and its time (UTC ns). Raises ValueError: it is none."""
+def read_revocation_list(pem: bytes, authority_pem: bytes) -> tuple[frozenset[int], int]:
+    """The serials on a list of revoked certificates, and its time (UTC ns). Raises ValueError: it is none, or another
+    authority's.
+    """
     revoked = x509.load_pem_x509_crl(pem)
+    key = x509.load_pem_x509_certificate(authority_pem).public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not revoked.is_signature_valid(key):
+        raise ValueError("signed by another authority")
     return frozenset(entry.serial_number for entry in revoked), _ns(revoked.last_update_utc)
 
 

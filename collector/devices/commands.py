@@ -41,6 +41,10 @@ BROKER, AUTHORITY = Label(fr="(courtier)", en="(broker)"), Label(fr="(autorité)
 RENEW = Label(
     fr="renouveler : filiere devices add --certificate --renew", en="filiere devices add --certificate --renew"
 )
+RENEW_AUTHORITY = Label(
+    fr="en faire une autre : mettre de côté keys/broker-ca.key et ca.crt, puis filiere devices prepare",
+    en="make another: move keys/broker-ca.key and ca.crt away, then filiere devices prepare",
+)
 RENEW_BROKER = Label(fr="renouveler : filiere devices prepare", en="filiere devices prepare")
 NOT_IN_PLANT = Label(fr="n'est plus dans l'installation : révoquer", en="no longer in the plant: revoke")
 NO_ACCOUNTS = Label(fr="Aucun compte. Le premier :", en="No account. The first one:")
@@ -60,9 +64,13 @@ COLLECTOR_AWAY = Label(
 UP_TO_DATE = Label(fr="Rien n'a changé.", en="Nothing has changed.")
 WRITTEN = Label(fr="Écrit :", en="Written:")
 RELOADED = Label(fr="Le courtier relit ses fichiers (processus", en="The broker reads its files again (process")
+AT_ITS_START = Label(
+    fr="Le courtier ne tourne pas ({path} n'est pas là) : il lira ses fichiers en démarrant.",
+    en="The broker does not run ({path} is not there): it reads its files when it starts.",
+)
 TELL_THE_BROKER = Label(
-    fr="Le courtier doit relire ses fichiers : docker compose kill -s HUP mosquitto",
-    en="The broker must read its files again: docker compose kill -s HUP mosquitto",
+    fr="Le courtier doit relire ses fichiers : docker compose kill -s HUP mosquitto (ou systemctl reload mosquitto)",
+    en="The broker must read its files again: docker compose kill -s HUP mosquitto (or systemctl reload mosquitto)",
 )
 
 
@@ -90,6 +98,10 @@ def prepare(pid: PidOption = None, lang: LanguageOption = "fr") -> None:
         typer.echo(UP_TO_DATE.in_language(lang))
         return
     typer.echo(f"{WRITTEN.in_language(lang)} {', '.join(changed)}")
+    pid_file = settings.broker_pid_file
+    if pid is None and pid_file is not None and not pid_file.exists():
+        typer.echo(AT_ITS_START.in_language(lang).format(path=pid_file), err=True)
+        return
     _reload(settings, pid, lang)
 
 
@@ -225,15 +237,19 @@ def _reload(settings: "Settings", pid: int | None, lang: Language) -> None:
     from collector.condition import intake_trouble
     from collector.devices.reload import broker_pid, reload_broker
     from filiere.clock import system_clock
+    from filiere.errors import SettingsError
 
     if settings.intake_status_path.exists() and intake_trouble(settings.intake_status_path, system_clock()) is not None:
         typer.echo(COLLECTOR_AWAY.in_language(lang), err=True)
-    if pid is None and settings.broker_pid_file is not None:
-        pid = broker_pid(settings.broker_pid_file)
-    if pid is None:
-        typer.echo(TELL_THE_BROKER.in_language(lang), err=True)
-        return
-    reload_broker(pid)
+    try:
+        if pid is None and settings.broker_pid_file is not None:
+            pid = broker_pid(settings.broker_pid_file)
+        if pid is None:
+            typer.echo(TELL_THE_BROKER.in_language(lang), err=True)
+            return
+        reload_broker(pid)
+    except SettingsError as error:
+        raise SettingsError(f"{error}; what was asked for is written, and holds once the broker reads it") from None
     typer.echo(f"{RELOADED.in_language(lang)} {pid}).", err=True)
 
 
@@ -273,10 +289,9 @@ def _print_accounts(
 
     table = Table(*(heading.in_language(lang) for heading in HEADINGS))
     for label, expires_ns in expiries.items():
-        late = expires_ns < soon_ns
-        table.add_row(
-            label.in_language(lang), "", "", "", _until(expires_ns), RENEW_BROKER.in_language(lang) if late else ""
-        )
+        remedy = RENEW_BROKER if label is BROKER else RENEW_AUTHORITY
+        soon = expires_ns < soon_ns
+        table.add_row(label.in_language(lang), "", "", "", _until(expires_ns), remedy.in_language(lang) if soon else "")
     for account, grants, known in accounts:
         late = account.expires_ns is not None and account.expires_ns < soon_ns
         proofs = [(PASSWORD, account.password), (CERTIFICATE, account.serial)]

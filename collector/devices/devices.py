@@ -220,11 +220,12 @@ class Devices:
     def prepare(self) -> tuple[str, ...]:
         """Make what the broker needs to start, and write all files anew; the names of those that changed.
 
-        The broker's certificate is renewed when it expires soon or the hosts are others.
+        The broker's certificate is renewed when it expires soon, or the hosts or the authority are others.
         """
         before = self._contents()
         authority = self._authority()
-        hosts, expires_ns = self._server() if (self.folder / "server.pem").exists() else ((), 0)
+        path = self.folder / "server.pem"
+        hosts, expires_ns = self._server() if path.exists() and authority.issued(path.read_bytes()) else ((), 0)
         if set(hosts) != set(self._hosts) or expires_ns - self._clock() < EXPIRES_SOON_NS:
             server = authority.server(self._hosts, self._clock())
             self._write("server.pem", server.key_pem + server.certificate_pem, _BROKER)
@@ -326,8 +327,9 @@ class Devices:
 
     def _write_revocations(self, revoked: Mapping[int, int]) -> None:
         listed, listed_ns = None, 0
-        with suppress(FileNotFoundError, ValueError):  # missing or damaged: it is made anew
-            listed, listed_ns = read_revocation_list((self.folder / "crl.pem").read_bytes())
+        with suppress(FileNotFoundError, ValueError):  # missing, damaged or another authority's: it is made anew
+            authority_pem = (self.folder / "ca.crt").read_bytes()
+            listed, listed_ns = read_revocation_list((self.folder / "crl.pem").read_bytes(), authority_pem)
         if listed != frozenset(revoked):
             pem = self._authority().revocation_list(revoked, after_ns=listed_ns, now_ns=self._clock())
             self._write("crl.pem", pem, _ALL)
@@ -346,7 +348,8 @@ class Devices:
             if certificate_path.exists():
                 raise SettingsError(
                     f"{self._key_path}: is not there, and {certificate_path} is: put the key back from a backup, or"
-                    f" move {self.folder} away: a new authority is made, and every device needs a new certificate"
+                    f" move {certificate_path} away: a new authority is made, and every device needs its ca.crt and,"
+                    " where it has one, a new certificate"
                 )
             made = Authority.make(f"Filiere broker authority {self._plant.site}"[:NAME_MAX], self._clock())
             self._key_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -369,7 +372,7 @@ class Devices:
             raise SettingsError(f"{path}: is not there yet; do: filiere devices prepare") from None
         except ValueError:
             raise SettingsError(
-                f"{path}: got a file that is no certificate in PEM; move it away: it is made anew"
+                f"{path}: got a file that is no certificate in PEM; do: filiere devices prepare"
             ) from None
 
     def _read_register(self) -> _Register:

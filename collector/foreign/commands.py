@@ -138,6 +138,10 @@ def learn(
         list[str] | None, typer.Option(help="Topic filter, such as tele/#; may be given several times. Default: all.")
     ] = None,
     plant: PlantOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A new file for some messages of each topic: `bindings test` reads it."),
+    ] = None,
     as_json: JsonOption = False,
     lang: LanguageOption = "fr",
 ) -> None:
@@ -158,9 +162,11 @@ def learn(
         signal.signal(number, lambda _number, _frame: stop.set())
     words = LISTENING.in_language(lang).format(address=broker.address, topics=" ".join(topics), seconds=seconds)
     typer.echo(printable(words), err=True)
-    with _listening(seconds, lang) as progress:
-        listener = Listener(broker=broker, topics=topics, clock=system_clock)
-        heard = listener.listen(seconds, stop=stop, progress=progress)
+    with _messages_to(output) as keep:
+        with _listening(seconds, lang) as progress:
+            listener = Listener(broker=broker, topics=topics, clock=system_clock)
+            heard = listener.listen(seconds, stop=stop, progress=progress)
+        keep(heard)
     proposals = [*propose(heard, zone), *_sparkplug(heard)]
     if as_json:
         import json
@@ -192,6 +198,24 @@ def _sparkplug(heard: "Sequence[Heard]") -> "tuple[Proposal, ...]":
         typer.echo(str(missing), err=True)
         return ()
     return sparkplug_proposals(heard, SparkplugDecoder(MemoryBirths()))
+
+
+@contextmanager
+def _messages_to(path: Path | None) -> "Iterator[Callable[[Sequence[Heard]], None]]":
+    """Writes what was heard to a new file, in the order of arrival; nowhere without a path."""
+    from collector.log.lines import line_of
+    from filiere.whole_file import output_file
+
+    if path is None:
+        yield lambda _: None
+        return
+    with output_file(path, mode=0o640) as file:
+
+        def keep(heard: "Sequence[Heard]") -> None:
+            messages = sorted((each for topic in heard for each in topic.kept), key=lambda each: each.offset)
+            file.writelines(line_of(message) + b"\n" for message in messages)
+
+        yield keep
 
 
 @contextmanager
@@ -327,7 +351,7 @@ def _learned(heard: "Sequence[Heard]", proposals: "Sequence[Proposal]", zone: st
 
 def _print_learned(heard: "Sequence[Heard]", proposals: "Sequence[Proposal]", zone: str, language: Language) -> None:
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from collector.foreign.proposal import proposal_yaml
     from filiere.bindings import SPARKPLUG_TOPICS, Payload
@@ -339,7 +363,7 @@ def _print_learned(heard: "Sequence[Heard]", proposals: "Sequence[Proposal]", zo
 
     # to standard error: standard output is the YAML alone, ready for a file
     console = Console(stderr=True, highlight=False)
-    table = Table(*(heading.in_language(language) for heading in HEARD_HEADINGS))
+    table = Table(*(Column(heading.in_language(language), overflow="fold") for heading in HEARD_HEADINGS))
     for each in heard[:LISTED]:
         last = each.kept[-1].payload[:80].decode(errors="backslashreplace") if each.kept else ""
         table.add_row(escape(printable(each.topic)), str(each.count), escape(printable(last)))

@@ -67,7 +67,7 @@ class Listener:
         try:
             self._client.connect(self._broker.host, self._broker.port, KEEPALIVE_S, clean_start=True)
         except (OSError, ValueError) as error:  # the second: a host that cannot be a name
-            raise self._refused(str(error)) from None
+            raise self._refused(getattr(error, "strerror", None) or str(error)) from None
         deadline = time.monotonic() + seconds
         while not stop.is_set() and time.monotonic() < deadline:
             try:
@@ -89,7 +89,8 @@ class Listener:
     def _refused(self, got: str) -> SettingsError:
         return SettingsError(
             f"FILIERE_MQTT_HOST: got {self._broker.address} ({got}); expected a broker that lets"
-            f" {self._broker.username or 'an anonymous client'} read {', '.join(self._filters)}"
+            f" {self._broker.username or 'an anonymous client'} read {', '.join(self._filters)}: is it up, and are"
+            " FILIERE_MQTT_USERNAME, FILIERE_MQTT_PASSWORD and FILIERE_MQTT_CA its own?"
         )
 
     def _on_connect(

@@ -49,9 +49,10 @@ def read_messages(path: Path, on_read: Callable[[int], None] = lambda _: None) -
                 on_read(len(line))
                 if line.strip():
                     yield _message(line, f"{path}:{number}", number)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError) as error:  # the second: a NUL in the name
+        got = getattr(error, "strerror", None) or error
         raise SettingsError(
-            f"got {str(path)[:200]} ({error}); expected a file of messages, one a line, as `filiere log export` writes"
+            f"got {str(path)[:200]} ({got}); expected a file of messages, one a line, as `filiere log export` writes"
         ) from None
 
 

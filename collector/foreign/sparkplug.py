@@ -184,14 +184,14 @@ class SparkplugDecoder:
         if found is None:
             raise MessageRefused(
                 NO_BIRTH,
-                f"{owner}: got data by alias, and no birth certificate before it; expected one: ask the node for a"
+                f"{owner!r}: got data by alias, and no birth certificate before it; expected one: ask the node for a"
                 " rebirth (Node Control/Rebirth), then `filiere quarantine retry --reason no_birth`",
             )
         return found
 
     def _put(self, owner: str, offset: int, birth: _Birth) -> _Birth:
         self._history(owner).put(_Sign(offset, birth.alive, birth.session))
-        self._births.put_birth(owner.encode(), offset, msgspec.json.encode(birth))
+        self._births.put_birth(_bytes(owner), offset, msgspec.json.encode(birth))
         self._remember((owner, offset), birth)
         return birth
 
@@ -201,7 +201,7 @@ class SparkplugDecoder:
             if len(self._histories) >= OWNERS_MAX:
                 self._histories.clear()  # what `births` keeps is read again
             found = self._histories[owner] = _History()
-            for offset, body in self._births.births(owner.encode()):
+            for offset, body in self._births.births(_bytes(owner)):
                 birth = _birth_decoder.decode(body)
                 found.put(_Sign(offset, birth.alive, birth.session))
         return found
@@ -211,7 +211,7 @@ class SparkplugDecoder:
         key = owner, offset
         found = self._read.get(key)
         if found is None:
-            bodies = dict(self._births.births(owner.encode()))
+            bodies = dict(self._births.births(_bytes(owner)))
             if offset not in bodies:
                 return None
             found = _birth_decoder.decode(bodies[offset])
@@ -225,6 +225,11 @@ class SparkplugDecoder:
         while len(self._read) > 1 and self._held > METRICS_KEPT_MAX:
             _, oldest = self._read.popitem(last=False)
             self._held -= _weight(oldest)
+
+
+def _bytes(owner: str) -> bytes:
+    """As the topic has it: a level may be no UTF-8."""
+    return owner.encode(errors="surrogateescape")
 
 
 def _weight(birth: _Birth | None) -> int:

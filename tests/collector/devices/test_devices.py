@@ -303,6 +303,20 @@ def test_a_lost_authority_is_not_silently_replaced(settings):
         devices.add(DRYER, Role.DEVICE)
 
 
+def test_under_another_authority_nothing_of_the_one_before_is_left(settings):
+    with opened(settings) as devices:
+        devices.add(EXTRUDER, Role.DEVICE, certificate=True)
+        devices.revoke(EXTRUDER)
+    settings.broker_key_path.unlink()
+    (settings.broker_folder / "ca.crt").unlink()
+    with opened(settings) as devices:
+        assert set(devices.prepare()) == {"ca.crt", "server.pem", "crl.pem"}
+        assert devices.prepare() == ()
+    authority = x509.load_pem_x509_certificate(read(settings, "ca.crt"))
+    x509.load_pem_x509_certificate(read(settings, "server.pem")).verify_directly_issued_by(authority)
+    assert x509.load_pem_x509_crl(read(settings, "crl.pem")).is_signature_valid(authority.public_key())
+
+
 @pytest.mark.parametrize("at", ["passwords", "acl", "crl.pem"])
 def test_a_command_that_is_killed_half_way_is_finished_by_the_next(settings, monkeypatch, at):
     with opened(settings) as devices:
@@ -431,6 +445,17 @@ def test_what_cannot_be_done_is_said_in_one_line(run, arguments, words):
     assert words in ended.stderr
     assert "Traceback" not in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_before_its_first_start_the_broker_need_not_be_told(run, tmp_path):
+    nowhere = {"FILIERE_BROKER_PID_FILE": str(tmp_path / "mosquitto.pid")}
+    prepared = run("prepare", "--lang", "en", **nowhere)
+    assert prepared.returncode == 0
+    assert "when it starts" in prepared.stderr
+    added = run("add", EXTRUDER, **nowhere)
+    assert added.returncode == 2
+    assert "what was asked for is written" in added.stderr
+    assert run("revoke", EXTRUDER, FILIERE_BROKER_PID_FILE="").returncode == 0
 
 
 def test_prepare_makes_the_account_of_its_settings(run, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from collector.foreign.commands import bindings
+from collector.foreign.report import read_messages
 from filiere.commands import plant as plant_commands
 from filiere.errors import SettingsError
 from tests.collector.foreign_messages import SAMPLES, plant_text, recorded
@@ -139,13 +140,15 @@ def listening(mosquitto, *arguments):
     )
 
 
-def test_learn_shows_what_is_published_and_proposes_a_binding(mosquitto):
+def test_learn_shows_what_is_published_and_proposes_a_binding(mosquitto, tmp_path):
+    heard = tmp_path / "heard.jsonl"
     retained = [recorded(name)[0] for name in ("tasmota", "scale")]
     with Publisher(mosquitto) as publisher:
         for each in retained:  # so that it is there whenever the listener comes
             publisher.publish(f"learn/{each.topic.decode()}", each.payload, retain=True)
         publisher.flush()
-        with listening(mosquitto, "--seconds", "1.5", "--topic", "learn/#", "--lang", "en") as process:
+        arguments = ("--seconds", "1.5", "--topic", "learn/#", "--lang", "en", "-o", str(heard))
+        with listening(mosquitto, *arguments) as process:
             out, err = process.communicate(timeout=60)
         for each in retained:
             publisher.publish(f"learn/{each.topic.decode()}", b"", retain=True)
@@ -155,6 +158,14 @@ def test_learn_shows_what_is_published_and_proposes_a_binding(mosquitto):
     assert "learn/scale/bagging/weight" in err
     assert "topic: learn/tele/plug-dryer/SENSOR" in out
     assert "power: {path: ENERGY.Power, unit: W}" in out
+    assert {each.payload for each in read_messages(heard)} == {each.payload for each in retained}
+
+
+def test_learn_is_told_of_a_file_that_is_there_before_it_listens(tmp_path, monkeypatch):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    result = run("learn", "--seconds", "600", "-o", str(tmp_path))
+    assert isinstance(result.exception, SettingsError)
+    assert "--output" in str(result.exception)
 
 
 def test_ctrl_c_ends_the_listening_at_once(mosquitto):

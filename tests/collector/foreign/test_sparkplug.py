@@ -12,8 +12,9 @@ from collector.foreign.sources import ForeignSources
 from collector.foreign.sparkplug import GOOD_QUALITIES, METRICS_MAX, PAYLOAD
 from filiere.clock import to_text
 from filiere.errors import MessageRefused
+from filiere.message_log import Message
 from filiere.readings import DEVICE_BAD
-from tests.collector.foreign_messages import message, page_bindings, plant, recorded
+from tests.collector.foreign_messages import NOON_NS, message, page_bindings, plant, recorded
 from tests.servers import PROJECT
 
 NODE, DEVICE = "spBv1.0/Atelier/{}/presse-1", "spBv1.0/Atelier/{}/presse-1/extruder"
@@ -120,6 +121,23 @@ def test_a_restarted_recorder_reads_data_with_the_birth_that_it_kept():
     reader.commit()
     reader.restart()
     assert reader.data(temperature(232.0, alias=2)) == [{"melt_temp": 232.0}]
+
+
+def test_a_group_whose_name_is_no_utf_8_is_one_like_others():
+    sources = ForeignSources(plant(PRESS.replace("spBv1.0/Atelier/", "spBv1.0/+/")))
+    born = Message(
+        1, b"spBv1.0/\xff/DBIRTH/presse-1/extruder", payload(temperature(alias=2, name=TEMPERATURE)), NOON_NS
+    )
+    data = Message(2, b"spBv1.0/\xff/DDATA/presse-1/extruder", payload(temperature(232.0, alias=2)), NOON_NS)
+    assert [dict(row.values) for each in (born, data) for row in sources.decode(each)] == [
+        {"melt_temp": 231.5},
+        {"melt_temp": 232.0},
+    ]
+    orphan = Message(3, b"spBv1.0/\xfe/DDATA/presse-1/extruder", data.payload, NOON_NS)
+    with pytest.raises(MessageRefused) as refused:
+        sources.decode(orphan)
+    assert refused.value.reason == "no_birth"
+    assert str(refused.value).encode()  # what a book can keep
 
 
 def test_a_birth_that_was_not_committed_is_read_again_with_its_chunk():
