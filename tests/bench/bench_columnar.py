@@ -6,7 +6,6 @@ from http.client import HTTPConnection
 from itertools import islice
 from urllib.parse import urlencode
 
-from filiere.influx_store import CHUNK_LINES
 from tests.bench import Bench, Measurement, from_values
 from tests.bench.consumers import Filiere, drop_bucket
 from tests.bench.streams import Columns, yesterday_ms
@@ -16,6 +15,8 @@ from tests.servers import InfluxDB
 MESSAGES = 5_000
 ROUNDS = 3
 SHARE_GOAL, LOG_GOAL = 0.7, 200_000.0
+DIRECT_LINES = 5_000
+"""Lines of one request where InfluxDB is fed directly."""
 POLL_S = 0.005
 NO_CONTENT = 204
 
@@ -33,7 +34,7 @@ def bench_columnar(bench: Bench) -> Iterator[Measurement]:
         queryable.append(to_query)
     stream = Columns(boot="9f2c", start_ms=yesterday_ms())
     remark = f"{MESSAGES} messages of {len(stream.payload(MESSAGES // 2))} bytes, {stream.readings} readings each"
-    direct = f"the same lines, one connection, {CHUNK_LINES} lines a request"
+    direct = f"the same lines, one connection, {DIRECT_LINES} lines a request"
     yield from_values("columns, to the log", "readings/s", logged, remark=f"{remark}, a backlog", at_least=LOG_GOAL)
     yield from_values("columns, into InfluxDB 2", "readings/s", queryable, remark="the same, until queryable")
     yield from_values("InfluxDB 2 fed directly", "readings/s", ceiling, remark=direct)
@@ -92,7 +93,7 @@ def _fed_directly(influxdb: InfluxDB) -> float:
 
 def _requests(stream: Columns) -> Iterator[bytes]:
     lines = (stream.line(row) for row in range(MESSAGES * stream.rows))
-    while chunk := list[str](islice(lines, CHUNK_LINES)):
+    while chunk := list[str](islice(lines, DIRECT_LINES)):
         yield _joined(chunk)
 
 
