@@ -60,8 +60,10 @@ def calls(trace: Path, folder: Path) -> Iterator[Call]:
         found = _LINE.match(line)
         if found is None:
             continue
-        texts = [bytes.fromhex((a or b).replace("\\x", "")) for a, b in _TEXT.findall(found["arguments"])]
-        paths = [Path(text.decode()) for text in texts if text.startswith(b"/")]
+        read = [(bytes.fromhex((a or b).replace("\\x", "")), bool(b)) for a, b in _TEXT.findall(found["arguments"])]
+        texts = [text for text, _ in read]
+        names = found["call"] in ("openat", "unlink")  # elsewhere a quoted text is what was written
+        paths = [Path(text.decode()) for text, of_descriptor in read if of_descriptor or names]
         if found["call"] == "write":
             yield Call("write", "", texts[-1], (), failed=False, creates=False)
             continue
