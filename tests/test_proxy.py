@@ -85,7 +85,7 @@ def test_a_cut_comes_in_the_middle(link: Proxy):
         link.cut(after_bytes=4)
         stream.sendall(b"two and more")
         with suppress(ConnectionError):
-            assert len(received(stream, 12)) < 4
+            assert len(received(stream, 12)) <= 4  # those that went on may have come back before the cut
     with connected(link) as stream:
         stream.sendall(b"again")
         assert received(stream, 5) == b"again"
