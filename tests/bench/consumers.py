@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.parse
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -32,7 +33,7 @@ POLL_S = 0.02
 LOG_TAIL_LINES = 15
 
 
-class Consumer:
+class Consumer(ABC):
     """Started on entry, gone on exit with its session and its bucket."""
 
     name = ""
@@ -49,9 +50,9 @@ class Consumer:
         self.bucket = influxdb.new_bucket() if influxdb is not None else ""
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
+    @abstractmethod
     def commands(self) -> Mapping[str, Sequence[str]]:
         """The processes' names and commands."""
-        raise NotImplementedError
 
     def environment(self) -> Mapping[str, str]:
         return {}
