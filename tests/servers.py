@@ -19,6 +19,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NoReturn, Self
@@ -128,7 +129,7 @@ def _die_with_parent() -> None:
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-class Server:
+class Server(ABC):
     """One process with a port and a folder that outlive its restarts."""
 
     name: ClassVar[str]
@@ -140,8 +141,9 @@ class Server:
         self.folder = Path(tempfile.mkdtemp(prefix=f"filiere-{self.name}-"))
         self._process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """What starts it."""
 
     def environment(self) -> Mapping[str, str]:
         return os.environ
