@@ -29,7 +29,7 @@ def simulate(
     lots are made, and no receipt came for a minute.
     """
     from filiere.settings import load_settings
-    from simulators.simulate import Order, run_simulation
+    from simulators.output.simulate import Order, run_simulation
 
     order = Order(
         speed=speed,
@@ -58,7 +58,7 @@ def demo(
     seed: int | None = typer.Option(None, help="Another number, another plant. [default: 1]"),
 ) -> None:
     """Run two simulated workshops, from the bale to the certificate; Ctrl-C stops everything."""
-    from simulators.demo import DemoOrder, run_demo
+    from simulators.demo.run import DemoOrder, run_demo
 
     order = DemoOrder(
         speed=speed,

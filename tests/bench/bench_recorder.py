@@ -17,7 +17,7 @@ from filiere.ledger import Ledger
 from filiere.message_log import MessageLog
 from filiere.plant_file import load_plant
 from filiere.readings_store import ReadingsStore
-from simulators.simulation import simulate
+from simulators.line.simulation import simulate
 from tests.bench import Bench, Measurement, from_values
 
 START_NS = 1_763_888_400_000_000_000

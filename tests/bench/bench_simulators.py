@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from collector.codec import decode_readings, parse_topic
 from filiere.plant_file import load_plant
-from simulators.simulation import simulate
+from simulators.line.simulation import simulate
 from tests.bench import Bench, Measurement, measured
 
 START_NS = 1_763_888_400_000_000_000

@@ -30,7 +30,7 @@ from filiere.readings import (
     stored_time_ns,
 )
 from filiere.settings import load_settings
-from simulators.simulation import simulate
+from simulators.line.simulation import simulate
 from tests.collector.book_by_hand import Book
 from tests.servers import InfluxDB
 

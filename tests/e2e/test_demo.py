@@ -17,8 +17,8 @@ import pytest
 
 from filiere.errors import FiliereError
 from filiere.message_log import MessageLog
-from simulators.children import filiere_command
-from simulators.services import free_port
+from simulators.demo.children import filiere_command
+from simulators.demo.services import free_port
 from tests.servers import ServerMissing, find_influxd, find_mosquitto, unavailable
 
 PROVEN_S = 120.0

@@ -10,11 +10,11 @@ from filiere.clock import NS_PER_S, parse_time
 from filiere.events import Event, parse_event
 from filiere.plant import Plant, Unit
 from filiere.plant_file import load_plant
-from simulators.cycle import Cycle, Publication, run_cycle
-from simulators.operator import Stage
-from simulators.physics import Array
-from simulators.simulation import beginning
-from simulators.state import SimulatorState
+from simulators.line.cycle import Cycle, Publication, run_cycle
+from simulators.line.operator import Stage
+from simulators.line.physics import Array
+from simulators.line.simulation import beginning
+from simulators.line.state import SimulatorState
 
 START_NS = parse_time("2026-03-11T06:00:00Z")
 TEXTILE, FLAX = "caux/textile/t1", "caux/flax/f1"

@@ -20,9 +20,9 @@ from filiere.plant import Plant
 from filiere.plant_file import load_plant
 from filiere.settings import Settings
 from filiere.terminal import printable
-from simulators.publisher import Progress, Publisher
-from simulators.simulation import beginning, simulate
-from simulators.state import SimulatorState, read_state, write_state
+from simulators.line.simulation import beginning, simulate
+from simulators.line.state import SimulatorState, read_state, write_state
+from simulators.output.publisher import Progress, Publisher
 
 STATE_FILE, OUTBOX_FILE = "simulator.json", "simulator-outbox.sqlite"
 OUTBOX_BYTES_MAX = 512 * 1024 * 1024

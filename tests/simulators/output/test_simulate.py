@@ -5,8 +5,8 @@ import pytest
 from filiere.clock import NS_PER_S
 from filiere.plant import Plant
 from filiere.plant_file import load_plant
-from simulators.simulate import Order, opening_state
-from simulators.simulation import simulate
+from simulators.line.simulation import simulate
+from simulators.output.simulate import Order, opening_state
 
 NOW_NS = 1_790_000_000 * NS_PER_S
 

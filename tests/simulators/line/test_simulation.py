@@ -9,9 +9,9 @@ from collector.codec import decode_event, decode_readings, parse_topic
 from filiere.clock import NS_PER_S
 from filiere.errors import PlantError, SettingsError
 from filiere.plant_file import parse_plant
-from simulators.cycle import Publication, run_cycle
-from simulators.simulation import beginning, sent, simulate
-from simulators.state import read_state, write_state
+from simulators.line.cycle import Publication, run_cycle
+from simulators.line.simulation import beginning, sent, simulate
+from simulators.line.state import read_state, write_state
 from tests.simulators.builders import FLAX, START_NS, TEXTILE, caux, cycles, sequence_numbers, state
 
 WHOLE = 9000

@@ -26,11 +26,11 @@ from filiere.plant_file import load_plant
 from filiere.settings import Settings, load_settings, variable
 from processing.certificate import read_certificate, verify
 from processing.files import REFUSAL_SUFFIX, archive_path, certificate_path, refusal_path
-from simulators.children import Child, Children, Interrupted, filiere_command
-from simulators.demo_view import Screen
-from simulators.observation import Finished, Observer
-from simulators.services import Found, find_broker, find_store, refuse_taken_port
-from simulators.simulate import OUTBOX_FILE, STATE_FILE, stop_signals
+from simulators.demo.children import Child, Children, Interrupted, filiere_command
+from simulators.demo.observation import Finished, Observer
+from simulators.demo.services import Found, find_broker, find_store, refuse_taken_port
+from simulators.demo.view import Screen
+from simulators.output.simulate import OUTBOX_FILE, STATE_FILE, stop_signals
 
 DRAIN_S = 60.0
 STABLE_S = 0.5

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filiere.errors import SettingsError
 from filiere.settings import Settings, variable
-from simulators.children import Children
+from simulators.demo.children import Children
 
 HOST = "127.0.0.1"
 BROKER_START_S = 10.0

@@ -5,8 +5,8 @@ import pytest
 from filiere.chain import Run
 from filiere.errors import SettingsError
 from filiere.settings import load_settings
-from simulators.demo import REMADE, DemoOrder, newest_of_each_line, run_demo
-from simulators.services import free_port
+from simulators.demo.run import REMADE, DemoOrder, newest_of_each_line, run_demo
+from simulators.demo.services import free_port
 
 
 def closed_run(line: str, lot: str, stop_ns: int) -> Run:

@@ -15,9 +15,9 @@ import numpy as np
 from filiere.clock import NS_PER_S, from_ns
 from filiere.events import RESIDUE, Event, Portion, Received, RunClosed, RunStarted
 from filiere.plant import Ingredient, Line, Parameters, Plant, Recipe, Step
-from simulators.parameters import flag, number, text
-from simulators.randomness import bounded_normal, generator, token
-from simulators.state import CycleStart, Stock
+from simulators.line.parameters import flag, number, text
+from simulators.line.randomness import bounded_normal, generator, token
+from simulators.line.state import CycleStart, Stock
 
 ERROR_SHARE = 0.6
 """Share of the stated standard uncertainty that is noise from one weighing to the next; the rest of it (calibration,

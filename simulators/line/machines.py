@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from filiere.plant import Parameters, Signal, Unit, limits_of
-from simulators.operator import Plan, Stage
-from simulators.parameters import number, text
-from simulators.physics import Array, drying, trapezoid, trapezoid_done
-from simulators.randomness import autoregressive, bounded_normal, generator
+from simulators.line.operator import Plan, Stage
+from simulators.line.parameters import number, text
+from simulators.line.physics import Array, drying, trapezoid, trapezoid_done
+from simulators.line.randomness import autoregressive, bounded_normal, generator
 
 BATCH_WEIGHT = "batch_weight"
 UNLOADING_S = 120.0

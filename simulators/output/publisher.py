@@ -12,9 +12,9 @@ from collector.codec import TOPIC_ROOT
 from collector.outbox import Numbered, Outbox, OutboxFull, Sender
 from collector.receipts.receipt import numbers_of
 from filiere.clock import NS_PER_S, Clock, system_clock
-from simulators.cycle import Publication
-from simulators.simulation import sent
-from simulators.state import SimulatorState
+from simulators.line.cycle import Publication
+from simulators.line.simulation import sent
+from simulators.line.state import SimulatorState
 
 BATCH_MAX, BATCH_S = 1_000, 0.25
 """Messages that are committed together, at most, and from how long."""

@@ -7,8 +7,8 @@ from operator import attrgetter
 
 from filiere.errors import SettingsError
 from filiere.plant import Plant
-from simulators.cycle import ROWS_MAX, Publication, run_cycle
-from simulators.state import LineProgress, SimulatorState, first_state
+from simulators.line.cycle import ROWS_MAX, Publication, run_cycle
+from simulators.line.state import LineProgress, SimulatorState, first_state
 
 
 def beginning(plant: Plant, *, seed: int, start_ns: int) -> SimulatorState:

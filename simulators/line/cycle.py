@@ -13,14 +13,14 @@ from filiere.clock import NS_PER_S
 from filiere.errors import PlantError
 from filiere.events import Event, event_json
 from filiere.plant import Line, Plant, Signal, Unit
-from simulators import machines
-from simulators.extruder import extruder
-from simulators.machines import BATCH_WEIGHT, Machine, Model, Trace
-from simulators.operator import Plan, plan_cycle
-from simulators.parameters import text
-from simulators.physics import Array, quantised
-from simulators.randomness import token
-from simulators.state import CycleStart, SimulatorState
+from simulators.line import machines
+from simulators.line.extruder import extruder
+from simulators.line.machines import BATCH_WEIGHT, Machine, Model, Trace
+from simulators.line.operator import Plan, plan_cycle
+from simulators.line.parameters import text
+from simulators.line.physics import Array, quantised
+from simulators.line.randomness import token
+from simulators.line.state import CycleStart, SimulatorState
 
 TERMINAL = "terminal"
 """The device that sends a line's events."""

@@ -8,7 +8,7 @@ from filiere.events import Received, RunClosed, RunStarted
 from filiere.plant import Plant
 from processing.balance import mass_balance
 from processing.claims import claim
-from simulators.operator import Plan, plan_cycle
+from simulators.line.operator import Plan, plan_cycle
 from tests.simulators.builders import FLAX, TEXTILE, caux, cycles, events, state
 
 LOTS = 60

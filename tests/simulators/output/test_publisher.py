@@ -13,11 +13,11 @@ import pytest
 from collector.outbox import Outbox, OutboxUnusable, Sender
 from collector.outbox.file import status_of
 from filiere.clock import NS_PER_S
-from simulators.children import filiere_command
-from simulators.publisher import Pace, Progress, Publisher
-from simulators.services import free_port
-from simulators.simulate import OUTBOX_FILE
-from simulators.simulation import simulate
+from simulators.demo.children import filiere_command
+from simulators.demo.services import free_port
+from simulators.line.simulation import simulate
+from simulators.output.publisher import Pace, Progress, Publisher
+from simulators.output.simulate import OUTBOX_FILE
 from tests.collector.answering import Answering
 from tests.collector.mqtt import until
 from tests.servers import Mosquitto

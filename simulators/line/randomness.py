@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 
-from simulators.physics import Array
+from simulators.line.physics import Array
 
 
 def generator(*names: str | int) -> np.random.Generator:

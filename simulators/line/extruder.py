@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from filiere.plant import Limits
-from simulators.machines import Machine, Trace
-from simulators.operator import Stage
-from simulators.parameters import number
-from simulators.physics import (
+from simulators.line.machines import Machine, Trace
+from simulators.line.operator import Stage
+from simulators.line.parameters import number
+from simulators.line.physics import (
     SECONDS_PER_HOUR,
     SHARE_OF_SPEED,
     Array,
@@ -20,7 +20,7 @@ from simulators.physics import (
     shear_weights,
     viscosity_factor,
 )
-from simulators.randomness import bounded_normal
+from simulators.line.randomness import bounded_normal
 
 ZONE_PREFIX = "barrel_temp_z"
 SET_POINT_C = 200.0

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulators.physics import (
+from simulators.line.physics import (
     die_pressure,
     drying,
     quantised,
@@ -13,7 +13,7 @@ from simulators.physics import (
     trapezoid_done,
     viscosity_factor,
 )
-from simulators.randomness import autoregressive, generator
+from simulators.line.randomness import autoregressive, generator
 
 
 def test_pressure_follows_the_measured_power_of_the_screw_speed():

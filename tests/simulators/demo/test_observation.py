@@ -15,8 +15,8 @@ from filiere.plant import Limits
 from filiere.plant_file import load_plant
 from filiere.settings import load_settings
 from processing.files import UNREADABLE
-from simulators import demo_view, observation
-from simulators.observation import Finished, LineView, Shown, View
+from simulators.demo import observation, view
+from simulators.demo.observation import Finished, LineView, Shown, View
 
 T1 = load_plant("caux").line("caux/textile/t1")
 SIGNALS = {signal.key: signal for signal in T1.signals}
@@ -33,7 +33,7 @@ def recorder(*, problem: str | None = None, age_s: float = 1.0) -> RecorderState
     )
 
 
-def view(*, quarantined: int = 0, problem: str = "", values: tuple[Shown, ...] = ()) -> View:
+def a_view(*, quarantined: int = 0, problem: str = "", values: tuple[Shown, ...] = ()) -> View:
     line = LineView(label="Ligne textile T1", state="en production", run="Tri", lot="T1-1", values=values)
     return View(
         time="17/11/2026 12:07:46",
@@ -48,7 +48,7 @@ def view(*, quarantined: int = 0, problem: str = "", values: tuple[Shown, ...] =
 
 def drawn(shown: View) -> str:
     console = Console(file=io.StringIO(), width=100, highlight=False)
-    console.print(demo_view._live_table(shown, simulating=True))
+    console.print(view._live_table(shown, simulating=True))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -137,7 +137,7 @@ def test_the_proof_says_how_many_rows_are_missing(capsys: pytest.CaptureFixture[
         last_record_ns=0,
         state="",
     )
-    demo_view.Screen(as_json=False).proof([account], [], ok=False)
+    view.Screen(as_json=False).proof([account], [], ok=False)
     (row,) = [line for line in capsys.readouterr().out.splitlines() if "t1/extruder" in line]
     assert [cell.strip() for cell in row.split("│")[2:-1]] == ["50", "9", "0", "0", "41", "0", "OUVERT"]
 
@@ -157,9 +157,9 @@ def test_a_refusal_that_cannot_be_read_is_told_all_the_same(tmp_path: Path) -> N
 
 def test_the_live_view_fits_a_terminal_of_100_columns_and_says_what_was_refused() -> None:
     hot = Shown(text="▲ Température de la matière 262,5 °C (max. 245 °C)", beyond=True)
-    text = drawn(view(quarantined=2, problem="panne", values=(hot,)))
+    text = drawn(a_view(quarantined=2, problem="panne", values=(hot,)))
     assert hot.text in text
     assert "2 refusés : `filiere quarantine` dit pourquoi" in text
     assert "✗ panne" in text
     assert "12\u202f345 reçus" in text
-    assert "refusés" not in drawn(view())
+    assert "refusés" not in drawn(a_view())

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from collector.accounts.audit import DeviceAccount
 from filiere.settings import Settings
-from simulators.observation import Finished, View
-from simulators.services import Found
-from simulators.simulate import thousands
+from simulators.demo.observation import Finished, View
+from simulators.demo.services import Found
+from simulators.output.simulate import thousands
 
 PARTS = ("Courtier MQTT", "Base des mesures", "Écrans", "Registre des événements")
 PLAIN_S = 5.0
