@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from filiere.clock import NS_PER_S
 from filiere.plant import Parameters, Signal, Unit, limits_of
+from simulators.faults.fault import Active, ProcessFault
 from simulators.line.operator import Plan, Stage
 from simulators.line.parameters import number, text
 from simulators.line.physics import Array, drying, trapezoid, trapezoid_done
@@ -26,6 +28,8 @@ class Machine:
 
     unit: Unit
     plan: Plan
+    active: tuple[Active, ...]
+    """The faults of this line."""
     seed: int
     time_s: Array
     """Instants of the device's rows, seconds after the cycle's start, shape (n,)."""
@@ -66,6 +70,18 @@ class Machine:
         """Share of a run's feed that went through, 0..1, shape (n,)."""
         return trapezoid_done(self.time_s, start_s=stage.feed_start_s, stop_s=stage.feed_stop_s, ramp_s=stage.ramp_s)
 
+    def severity(self, kind: type[ProcessFault], signal: str = "") -> Array:
+        """How badly this unit, or its `signal`, has this fault at each instant, shape (n,); NaN = it has not."""
+        severity = np.full(len(self.time_s), np.nan)
+        start_s = self.plan.cycle.start_ns / NS_PER_S
+        for active in self.active:
+            fault = active.fault
+            if isinstance(fault, kind) and fault.touches(self.unit.id, signal):
+                window = active.window
+                rows = self.within(window.start_ns / NS_PER_S - start_s, window.stop_ns / NS_PER_S - start_s)
+                severity[rows] = fault.severity if fault.scale is not None else 1.0
+        return severity
+
     def within(self, start_s: float, stop_s: float) -> slice:
         """Rows in [start_s, stop_s)."""
         first, last = np.searchsorted(self.time_s, [start_s, stop_s])
@@ -77,7 +93,9 @@ class Trace:
     """What a device shows in a cycle."""
 
     values: Mapping[str, Array]
-    """Signal id → values, shape (n,)."""
+    """Signal id → what is truly there, shape (n,)."""
+    noise: Mapping[str, Array] = field(default_factory=dict)
+    """Signal id → what the sensor adds to it, shape (n,); absent = nothing."""
     memory: Mapping[str, float] = field(default_factory=dict)
     """For the next cycle."""
 

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+Times = npt.NDArray[np.int64]
+"""UTC ms or ns."""
 
 GAS_CONSTANT = 8.314
 """J/(mol·K)."""
