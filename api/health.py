@@ -13,7 +13,8 @@ from starlette.responses import JSONResponse, Response
 from api.models import Alive, Check, Ready
 from api.parts import Parts, PartsOf
 from collector.accounts.audit import SILENT_S_MAX, recorder_state
-from collector.condition import intake_trouble, room
+from collector.condition import intake_trouble, receipts_trouble, room
+from collector.receipts.status import read_receipts_status
 from filiere.clock import NS_PER_S
 from filiere.errors import FiliereError, StoreUnavailable
 from filiere.message_log import MessageLog
@@ -41,13 +42,14 @@ async def healthz() -> Alive:
     responses={503: {"model": Ready, "description": "Something is wrong; `detail` says what and what to do"}},
 )
 async def readyz(parts: PartsOf) -> JSONResponse:
-    """Readings store, ledger, message log, intake and recorder, each with what is wrong. 503 until all are well."""
+    """Stores, message log, intake, recorder and receipts, each with what is wrong. 503 until all are well."""
     checks = {
         "readings_store": partial(check_store, parts),
         "ledger": partial(check_ledger, parts),
         "message_log": partial(check_log, parts),
         "intake": partial(_check_intake, parts),
         "recorder": partial(_check_recorder, parts),
+        "receipts": partial(_check_receipts, parts),
     }
     found: dict[str, Check] = {}
 
@@ -130,6 +132,18 @@ def _check_recorder(parts: Parts) -> str:
     if lag > LAG_MAX:
         raise StoreUnavailable(f"{lag} messages behind the log, expected at most {LAG_MAX}: it is catching up")
     return f"{lag} messages behind the log, {state.quarantined} quarantined"
+
+
+def _check_receipts(parts: Parts) -> str:
+    path = parts.settings.receipts_status_path
+    trouble = receipts_trouble(path, parts.clock())
+    if trouble is not None:
+        raise StoreUnavailable(f"no device is told what is safe, their outboxes fill: {trouble.words}")
+    status = read_receipts_status(path)
+    lag = max(0, log_head(parts) - (status.position if status is not None else 0))
+    if lag > LAG_MAX:
+        raise StoreUnavailable(f"{lag} messages behind the log, expected at most {LAG_MAX}: it is catching up")
+    return f"devices are answered; {lag} messages behind the log"
 
 
 @router.get(

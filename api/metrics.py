@@ -13,8 +13,9 @@ from api.health import asked, check_ledger, check_log, check_store, log_head
 from api.parts import Parts
 from collector.accounts.audit import DeviceAccount, audit, recorder_state
 from collector.accounts.marks import bounded, own_devices
-from collector.condition import intake_trouble, room
+from collector.condition import intake_trouble, receipts_trouble, room
 from collector.intake.status import read_intake_status
+from collector.receipts.status import read_receipts_status
 from filiere.clock import NS_PER_S
 from filiere.errors import FiliereError
 from filiere.readings import UNKNOWN_DEVICE
@@ -52,6 +53,7 @@ class PathMetrics(Collector):
         yield from self._intake()
         yield from self._log()
         yield from self._recorder()
+        yield from self._receipts()
         yield from self._devices()
 
     def _up(self) -> Metric:
@@ -110,6 +112,31 @@ class PathMetrics(Collector):
             "When the recorder last said that it lives",
             value=state.updated_ns / NS_PER_S,
         )
+
+    def _receipts(self) -> Iterator[Metric]:
+        path = self._parts.settings.receipts_status_path
+        trouble = receipts_trouble(path, self._parts.clock())
+        yield GaugeMetricFamily(
+            "filiere_receipts_answering",
+            "1 = devices are told what is safe; 0 = none is, and their outboxes fill: /readyz says why",
+            value=float(trouble is None),
+        )
+        status = read_receipts_status(path)
+        if status is None:
+            return
+        yield CounterMetricFamily("filiere_receipts_sent", "Receipts that the broker took", value=status.answered)
+        yield GaugeMetricFamily(
+            "filiere_receipts_updated_timestamp_seconds",
+            "When the receipts process last said how it is",
+            value=status.updated_ns / NS_PER_S,
+        )
+        head = _or_none(lambda: log_head(self._parts))
+        if head is not None:
+            yield GaugeMetricFamily(
+                "filiere_receipts_lag_messages",
+                "Messages in the log that nobody was answered for yet",
+                value=max(0, head - status.position),
+            )
 
     def _devices(self) -> Iterator[Metric]:
         accounts = _or_none(lambda: audit(self._parts.settings.recorder_path, gaps=False))

@@ -50,7 +50,9 @@ class Alive(Model):
 class Check(Model):
     """One dependency."""
 
-    name: str = Field(description="readings_store, ledger, message_log, intake, recorder", examples=["ledger"])
+    name: str = Field(
+        description="readings_store, ledger, message_log, intake, recorder, receipts", examples=["ledger"]
+    )
     ok: bool = Field(examples=[True])
     detail: str = Field(description="What it says, or what is wrong and what to do", examples=["12 lots"])
 

@@ -1,4 +1,4 @@
-"""How the collector fares, from the files of its data folder: does the intake acknowledge, and what room is left."""
+"""How the collector fares, from the files of its data folder: what is acknowledged and answered, what room is left."""
 
 import os
 import shutil
@@ -6,17 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from collector.intake.status import IntakeStatus, read_intake_status
+from collector.intake.status import read_intake_status
+from collector.receipts.status import read_receipts_status
+from collector.status import Status
 from filiere.clock import NS_PER_S
 from filiere.settings import Settings
 
 CONNECTING_NS_MAX = 15 * NS_PER_S
-"""An intake may be without its broker for so long, when it starts or the network blinks, before that is trouble."""
+"""A process may be without its broker for so long, when it starts or the network blinks, before that is trouble."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IntakeTrouble:
-    """Why nothing that is sent is acknowledged."""
+class Trouble:
+    """Why a process of the collector does not do its work."""
 
     state: Literal["absent", "silent", "problem", "disconnected"]
     words: str
@@ -33,20 +35,28 @@ class Room:
     disk_free_bytes: int
 
 
-def intake_trouble(path: Path, now_ns: int) -> IntakeTrouble | None:
+def intake_trouble(path: Path, now_ns: int) -> Trouble | None:
     """Why nothing is acknowledged, from the intake's status file; None = what arrives is acknowledged."""
-    status = read_intake_status(path)
+    return _trouble(read_intake_status(path), now_ns)
+
+
+def receipts_trouble(path: Path, now_ns: int) -> Trouble | None:
+    """Why devices get no receipts, from the status file of the receipts process; None = they are answered."""
+    return _trouble(read_receipts_status(path), now_ns)
+
+
+def _trouble(status: Status | None, now_ns: int) -> Trouble | None:
     if status is None:
-        return IntakeTrouble(state="absent", words="never seen at work: start `filiere collect`", since_ns=None)
+        return Trouble(state="absent", words="never seen at work: start `filiere collect`", since_ns=None)
     if status.is_stale(now_ns):
         silent_s = (now_ns - status.updated_ns) / NS_PER_S
         words = f"silent for {silent_s:.0f} s: start `filiere collect`, or look at its log"
-        return IntakeTrouble(state="silent", words=words, since_ns=status.updated_ns)
+        return Trouble(state="silent", words=words, since_ns=status.updated_ns)
     if status.problem is not None:
-        return IntakeTrouble(state="problem", words=status.problem, since_ns=status.since_ns)
+        return Trouble(state="problem", words=status.problem, since_ns=status.since_ns)
     if not status.connected and now_ns - status.since_ns > CONNECTING_NS_MAX:
         words = f"not connected for {_since_s(status, now_ns):.0f} s: check FILIERE_MQTT_HOST, and that the broker runs"
-        return IntakeTrouble(state="disconnected", words=words, since_ns=status.since_ns)
+        return Trouble(state="disconnected", words=words, since_ns=status.since_ns)
     return None
 
 
@@ -59,5 +69,5 @@ def room(settings: Settings) -> Room:
     )
 
 
-def _since_s(status: IntakeStatus, now_ns: int) -> float:
+def _since_s(status: Status, now_ns: int) -> float:
     return (now_ns - status.since_ns) / NS_PER_S

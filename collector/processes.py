@@ -50,8 +50,9 @@ def run_intake(settings: Settings, plant: Plant, *, stop: threading.Event) -> No
     broker, filters = broker_and_filters(settings, plant)
     random = Random()  # noqa: S311 - spreads waits, guards nothing
     with suppress(Stopped), only_one(settings.data_dir / "intake.lock", stop), ExitStack() as stack:
-        status = StatusFile(settings.intake_status_path, log_path=settings.log_path, clock=system_clock)
-        stack.callback(status.close)
+        status = stack.enter_context(
+            StatusFile(settings.intake_status_path, log_path=settings.log_path, clock=system_clock)
+        )
 
         def note(problem: str | None) -> None:
             _say(problem)
@@ -144,15 +145,22 @@ def run_receipts(settings: Settings, *, stop: threading.Event) -> None:
     from collector.broker import broker_of  # noqa: PLC0415 - the recorder needs no MQTT client
     from collector.receipts.book import ReceiptBook  # noqa: PLC0415 - same
     from collector.receipts.desk import ReceiptDesk, ReceiptSender  # noqa: PLC0415 - same
+    from collector.receipts.status import StatusFile  # noqa: PLC0415 - same
 
     random = Random()  # noqa: S311 - spreads waits, guards nothing
     with suppress(Stopped), only_one(settings.data_dir / "receipts.lock", stop), ExitStack() as stack:
-        patience = Patience(stop=stop, random=random, note=_say)
+        status = stack.enter_context(StatusFile(settings.receipts_status_path, clock=system_clock))
+
+        def note(problem: str | None) -> None:
+            _say(problem)
+            status.say(problem=problem)
+
+        patience = Patience(stop=stop, random=random, note=note)
         log = stack.enter_context(patience.until_done(lambda: MessageLog.open_reader(settings.log_path)))
         open_book = partial(ReceiptBook.open, settings.recorder_path)
         desk = patience.until_done(lambda: ReceiptDesk(log=log, open_book=open_book))
         stack.callback(desk.close)
-        ReceiptSender(broker=broker_of(settings, "-receipts"), desk=desk, random=random, stop=stop).run()
+        ReceiptSender(broker=broker_of(settings, "-receipts"), desk=desk, random=random, stop=stop, status=status).run()
 
 
 @contextmanager

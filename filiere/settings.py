@@ -207,6 +207,11 @@ class Settings(BaseSettings):
         return self.data_dir / "intake.status"
 
     @property
+    def receipts_status_path(self) -> Path:
+        """How the receipts process is, in its own words."""
+        return self.data_dir / "receipts.status"
+
+    @property
     def subscriptions_path(self) -> Path:
         """Topic filters that the collector's session holds at the broker."""
         return self.data_dir / "subscriptions.json"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from collector.accounts.audit import DeviceAccount, RecorderState
-    from collector.condition import IntakeTrouble
+    from collector.condition import Trouble
     from filiere.settings import Settings
 
 EXIT_NOT_CLOSED = 1
@@ -228,7 +228,7 @@ def _print_json(
     accounts: "Sequence[DeviceAccount]",
     names: Sequence[str],
     states: "Sequence[RecorderState]",
-    troubles: "Sequence[IntakeTrouble | None]",
+    troubles: "Sequence[Trouble | None]",
 ) -> None:
     import json
     from dataclasses import asdict
@@ -320,7 +320,7 @@ def _given_up(accounts: "Sequence[DeviceAccount]", language: Language) -> list[s
 
 
 def _collector_remarks(
-    state: "RecorderState", trouble: "IntakeTrouble | None", language: Language, *, now_ns: int
+    state: "RecorderState", trouble: "Trouble | None", language: Language, *, now_ns: int
 ) -> list[str]:
     lines = []
     if state.log_lag:

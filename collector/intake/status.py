@@ -1,121 +1,44 @@
-"""How the intake is, for those who ask from outside: one small file, written in place.
+"""How the intake is: what it counts beside what every process of the collector says."""
 
-It is made in its full size when there is still room, so that it can say that the disk is full when it is.
-"""
-
-import os
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import msgspec
-import structlog
-
-from filiere.clock import NS_PER_S, Clock
-
-STATUS_BYTES = 4096
-"""One block: a reader sees it whole or, very rarely, torn; then it looks again."""
-WRITE_EVERY_NS = NS_PER_S // 2
-STALE_NS = 30 * NS_PER_S
-"""A status that is older was left by an intake that does not run, or hangs."""
-_PROBLEM_CHARS_MAX = 600
-_READS_MAX = 3
-
-_log = structlog.get_logger(__name__)
+from collector import status
+from filiere.clock import Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IntakeStatus:
-    """What the intake last said of itself."""
+class IntakeStatus(status.Status):
+    """What the intake last said of itself. `problem`: why nothing is acknowledged."""
 
-    connected: bool
-    """To the broker, and subscribed."""
-    problem: str | None
-    """Why nothing is acknowledged, in words; None when all is well."""
-    since_ns: int
-    """Since when `connected` and `problem` are so, UTC ns."""
-    updated_ns: int
-    """When this was written, UTC ns."""
     log_bytes: int
     """Size of the message log on the disk."""
     acknowledged: int
     """Messages acknowledged to the broker, over all starts of the intake in this data folder."""
 
-    def is_stale(self, now_ns: int) -> bool:
-        """Whether the intake that wrote this is gone or hangs."""
-        return now_ns - self.updated_ns > STALE_NS
-
 
 def read_intake_status(path: Path) -> IntakeStatus | None:
     """The status in the file; None where no intake has run, or the file is damaged."""
-    for _ in range(_READS_MAX):
-        try:
-            text = path.read_bytes()[:STATUS_BYTES]
-        except OSError:
-            return None
-        with suppress(msgspec.DecodeError):  # ValidationError is one
-            return msgspec.json.decode(text.rstrip(b" \0\n"), type=IntakeStatus)
-    return None
+    return status.read_status(path, IntakeStatus)
 
 
-class StatusFile:
-    """The intake's side of the file. A status that cannot be written never stops the intake."""
+class StatusFile(status.StatusFile):
+    """The intake's side of the file."""
 
     def __init__(self, path: Path, *, log_path: Path, clock: Clock) -> None:
-        self._clock = clock
         self._log_files = (log_path, log_path.with_name(f"{log_path.name}-wal"))
         before = read_intake_status(path)
         self._acknowledged = 0 if before is None else before.acknowledged
-        self._connected = False
-        self._problem: str | None = None
-        self._since_ns = clock()
-        self._written_ns = 0
-        self._descriptor: int | None = None
-        try:
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            os.posix_fallocate(self._descriptor, 0, STATUS_BYTES)
-        except OSError as error:
-            _log.warning("the intake's status cannot be shown", path=str(path), got=error.strerror)
-        self._write()
-
-    def say(self, *, connected: bool | None = None, problem: str | None = None) -> None:
-        """Note how it is now, written at once when it is not as before. `connected` None = as it was."""
-        connected = self._connected if connected is None else connected
-        if (connected, problem) != (self._connected, self._problem):
-            self._connected, self._problem, self._since_ns = connected, problem, self._clock()
-            self._write()
-        else:
-            self.count(0)
+        super().__init__(path, clock=clock)
 
     def count(self, acknowledged: int) -> None:
         """Add acknowledged messages; the file follows twice a second."""
         self._acknowledged += acknowledged
-        if not 0 <= self._clock() - self._written_ns < WRITE_EVERY_NS:
-            self._write()
+        self.live()
 
-    def close(self) -> None:
-        """Say that nobody is connected any more, and let go of the file."""
-        self.say(connected=False, problem=None)
-        if self._descriptor is not None:
-            self._write()
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def _write(self) -> None:
-        self._written_ns = self._clock()
-        if self._descriptor is None:
-            return
-        status = IntakeStatus(
-            connected=self._connected,
-            problem=None if self._problem is None else self._problem[:_PROBLEM_CHARS_MAX],
-            since_ns=self._since_ns,
-            updated_ns=self._written_ns,
-            log_bytes=sum(_bytes_of(path) for path in self._log_files),
-            acknowledged=self._acknowledged,
-        )
-        text = msgspec.json.encode(status)
-        with suppress(OSError):
-            os.pwrite(self._descriptor, text.ljust(STATUS_BYTES - 1) + b"\n", 0)
+    def _whole(self, said: status.Status) -> IntakeStatus:
+        log_bytes = sum(_bytes_of(path) for path in self._log_files)
+        return IntakeStatus(**asdict(said), log_bytes=log_bytes, acknowledged=self._acknowledged)
 
 
 def _bytes_of(path: Path) -> int:

@@ -24,9 +24,11 @@ from collector.codec import parse_topic
 from collector.patience import waits_s
 from collector.receipts.book import ReceiptBook
 from collector.receipts.receipt import REFUSALS_MAX, Refusal, encode_receipt, numbers_of, receipt_of, receipt_topic
+from collector.receipts.status import StatusFile
 from collector.recorder.numbers import Numbers
 from filiere.errors import MessageRefused, StoreRefused, StoreUnavailable
 from filiere.message_log import MessageLog
+from filiere.settings import variable
 
 READ_MESSAGES = 256
 """Messages of one read from the log: of the largest ones, 64 MiB."""
@@ -216,27 +218,40 @@ class ReceiptDesk:
 class ReceiptSender:
     """Sends what the desk owes, for ever; goes on reading while the broker is away."""
 
-    def __init__(self, *, broker: Broker, desk: ReceiptDesk, random: Random, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        desk: ReceiptDesk,
+        random: Random,
+        stop: threading.Event,
+        status: StatusFile | None = None,
+    ) -> None:
         self._broker = broker
         self._desk = desk
         self._random = random
         self._stop = stop
+        self._status = status
+        self._answered = 0
         self._look_at = 0.0
 
     def run(self) -> None:
         """Answer devices until asked to stop. Raises StoreUnavailable, StoreRefused: the log or the book fails."""
         waits = waits_s(self._random)
         while not self._stop.is_set():
-            connection = _Connection(self._broker, missed=self._desk.missed)
+            connection = _Connection(self._broker, missed=self._desk.missed, answered=self._count_answered)
+            problem = None
             try:
                 connection.open()
                 self._serve(connection)
             except (OSError, UnicodeError) as error:  # the second: a host that cannot be a name
+                problem = f"no connection to the broker {self._broker.address}: {error}; is it running there?"
                 _log.warning("no connection to the broker", address=self._broker.address, got=str(error))
             finally:
                 connection.close()
                 for key in connection.on_the_way.values():
                     self._desk.owe_again(key)
+            self._say(connected=False, problem=problem or connection.problem)
             if connection.was_ready:
                 waits = waits_s(self._random)
             deadline = time.monotonic() + next(waits)
@@ -251,6 +266,14 @@ class ReceiptSender:
             if connection.ready:
                 for key, topic, payload in self._desk.due(IN_FLIGHT_MAX - len(connection.on_the_way)):
                     connection.send(key, topic, payload)
+                self._say(connected=True, problem=connection.problem)
+
+    def _count_answered(self) -> None:
+        self._answered += 1
+
+    def _say(self, *, connected: bool, problem: str | None) -> None:
+        if self._status is not None:
+            self._status.say(connected=connected, problem=problem)
 
     def _read(self) -> bool:
         behind = False
@@ -261,18 +284,27 @@ class ReceiptSender:
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK_S
             self._desk.look_at_refusals()
+        if self._status is not None:
+            self._status.count(position=self._desk.position, answered=self._answered)
+            self._answered = 0
         return behind
 
 
 class _Connection:
     """One MQTT 5 connection, used by one thread. Packet ids belong to it, and so does what is on the way."""
 
-    def __init__(self, broker: Broker, *, missed: Callable[[Key], None]) -> None:
+    def __init__(
+        self, broker: Broker, *, missed: Callable[[Key], None], answered: Callable[[], None] = lambda: None
+    ) -> None:
+        """`missed` is told whose receipt nobody heard, `answered` of each one that the broker took."""
+        self.problem: str | None = None
+        """Why the broker does not let it answer; None = it does, as far as is known."""
         self.ready = False
         self.was_ready = False
         self.on_the_way: dict[int, Key] = {}
         self._broker = broker
         self._missed = missed
+        self._answered = answered
         self._denied: set[str] = set()
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id=broker.client_id, protocol=paho.MQTTv5)
         client.connect_timeout = CONNECT_TIMEOUT_S
@@ -305,6 +337,10 @@ class _Connection:
     def _on_connect(self, _client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
         if reason.is_failure:
             _log.error("the broker refuses the receipts", reason=str(reason), client_id=self._broker.client_id)
+            self.problem = (
+                f"the broker {self._broker.address} refuses {self._broker.client_id!r}: {reason}; let this account in,"
+                f" or correct {variable('mqtt_username')} and {variable('mqtt_password')}"
+            )
             return
         self.ready = self.was_ready = True
         _log.info("receipts ready", host=self._broker.host)
@@ -320,6 +356,12 @@ class _Connection:
         key = self.on_the_way.pop(mid, ("", ""))
         if reason.value == NO_SUBSCRIBER:
             self._missed(key)
-        elif reason.is_failure and key[0] not in self._denied:  # once a connection and device: it is so each time
+        if not reason.is_failure:
+            self._answered()
+        elif key[0] not in self._denied:  # once a connection and device: it is so each time
             self._denied.add(key[0])
             _log.error("the broker refuses a receipt", device=key[0], reason=str(reason))
+            self.problem = (
+                f"the broker refuses the receipts of {key[0]}: {reason};"
+                f" give {self._broker.username or 'the collector'} the right to write {receipt_topic(key[0])}"
+            )

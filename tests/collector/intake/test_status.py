@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.intake.status import STALE_NS, STATUS_BYTES, WRITE_EVERY_NS, StatusFile, read_intake_status
+from collector.intake.status import StatusFile, read_intake_status
+from collector.status import STALE_NS, STATUS_BYTES, WRITE_EVERY_NS
 
 START_NS = 1_795_425_247_000_000_000
 
