@@ -2,6 +2,7 @@
 
 FiliereError
 ├── PlantError          correct the plant file: the message gives file and line
+├── ScenarioError       correct the scenario or mapping file: the message gives file and line
 ├── SettingsError       correct a setting or an environment variable
 ├── MessageRefused      quarantine this message, go on with the next
 ├── EventRefused        the event can never be true: tell who sent it
@@ -13,7 +14,7 @@ FiliereError
 ├── PolicyRefused       the certificate may not be issued: every reason is listed
 └── NotAuthentic        do not believe the certificate: the reason says why
 
-`api/problems.py` adds two that only HTTP knows: BadRequest and Busy.
+`api/problems.py` adds three that only HTTP knows: BadRequest, Busy and NotNow.
 """
 
 
@@ -23,6 +24,10 @@ class FiliereError(Exception):
 
 class PlantError(FiliereError):
     """The plant file is wrong."""
+
+
+class ScenarioError(FiliereError):
+    """A scenario, a fault or a mapping of recorded columns is wrong."""
 
 
 class SettingsError(FiliereError):

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TypeVar
 from zoneinfo import available_timezones
 
-import yaml
-
 from filiere.bindings_file import read_bindings
 from filiere.errors import PlantError
 from filiere.plant import (
@@ -27,11 +25,9 @@ from filiere.plant import (
 )
 from filiere.readings import QUALITY_PREFIX
 from filiere.units import check_unit
-from filiere.yaml_node import ID, Node
+from filiere.yaml_node import BYTES_MAX, ID, Node, read_yaml
 
 FORMAT = 1
-PLANT_BYTES_MAX = 4 * 1024 * 1024
-NESTING_MAX = 40
 _SHARE_TOLERANCE = 1e-9
 _PACKAGED = files("filiere") / "plants"
 
@@ -49,7 +45,7 @@ def load_plant(name_or_path: str) -> Plant:
     path = Path(name_or_path)
     try:
         with path.open("rb") as stream:
-            body = stream.read(PLANT_BYTES_MAX + 1)
+            body = stream.read(BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         packaged = ", ".join(sorted(entry.name.removesuffix(".yaml") for entry in _PACKAGED.iterdir()))
         raise PlantError(
@@ -60,39 +56,8 @@ def load_plant(name_or_path: str) -> Plant:
 
 def parse_plant(body: bytes, source: str) -> Plant:
     """The bytes of a plant file → Plant. `source` names the file in errors."""
-    if len(body) > PLANT_BYTES_MAX:
-        raise PlantError(f"{source}: got more than {PLANT_BYTES_MAX} bytes; expected a plant file of some kilobytes")
-    try:
-        text = body.decode("utf-8")
-        _refuse_deep(text, source)
-        root = yaml.compose(text, Loader=yaml.CSafeLoader)
-    except UnicodeDecodeError as error:
-        raise PlantError(f"{source}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{source}:{mark.line + 1}" if mark else source
-        raise PlantError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from None
-    if root is None:
-        raise PlantError(f"{source}: the file is empty; expected a plant: start from the packaged caux.yaml")
-    return _plant(Node(root, source, "plant"), hashlib.sha256(body).hexdigest())
-
-
-def _refuse_deep(text: str, source: str) -> None:
-    """A file nested too deep would exhaust the composer's stack; its events are read without recursion."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        elif isinstance(event, yaml.AliasEvent):
-            raise PlantError(f"{source}:{_line_number(event)}: got an alias (*); write the value out")
-        if depth > NESTING_MAX:
-            raise PlantError(f"{source}:{_line_number(event)}: nested deeper than {NESTING_MAX} levels")
-
-
-def _line_number(event: yaml.Event) -> int:
-    return event.start_mark.line + 1 if event.start_mark else 0
+    root = read_yaml(body, source, "plant", PlantError, empty="a plant: start from the packaged caux.yaml")
+    return _plant(root, hashlib.sha256(body).hexdigest())
 
 
 def _plant(root: Node, digest: str) -> Plant:

@@ -15,11 +15,12 @@ WIDTH_ELSEWHERE = 220
 """Columns of what goes to a file or a pipe: a line stays a line."""
 
 
-def wide_console() -> "Console":
-    """As wide as the terminal; elsewhere WIDTH_ELSEWHERE columns."""
+def wide_console(*, stderr: bool = False) -> "Console":
+    """As wide as the terminal; elsewhere WIDTH_ELSEWHERE columns. `stderr`: where the output itself is a file's."""
     from rich.console import Console  # noqa: PLC0415 - a tenth of a second that JSON and --help do not need
 
-    return Console(width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE, highlight=False)
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(width=None if stream.isatty() else WIDTH_ELSEWHERE, highlight=False, stderr=stderr)
 
 
 def printable(text: str) -> str:

@@ -32,6 +32,7 @@ _UCUM = {
     "/min": "1/minute",
     "/s": "1/second",
     "/h": "1/hour",
+    "/kg": "1/kilogram",
     "A": "ampere",
     "mA": "milliampere",
     "V": "volt",

@@ -6,7 +6,8 @@ import yaml
 
 from filiere.errors import NotFound, PlantError
 from filiere.plant import Limits, limits_of
-from filiere.plant_file import PLANT_BYTES_MAX, load_plant, parse_plant
+from filiere.plant_file import load_plant, parse_plant
+from filiere.yaml_node import BYTES_MAX
 
 THIRD_FILIERE = Path(__file__).with_name("third_filiere.yaml")
 
@@ -114,7 +115,7 @@ def test_two_units_of_one_id_are_refused():
         (b"a: \0", "not YAML"),
         (b"[" * 10_000, "nested deeper than"),
         (b"a: &x 1\nb: *x", "got an alias"),
-        (b"#" * (PLANT_BYTES_MAX + 1), "expected a plant file of some kilobytes"),
+        (b"#" * (BYTES_MAX + 1), "expected a plant file of some kilobytes"),
     ],
 )
 def test_a_file_that_is_no_plant_is_refused(body, words):
