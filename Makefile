@@ -48,8 +48,11 @@ format: $(BOOTSTRAP) ## Rewrite the code in the house's format
 docs: $(BOOTSTRAP) ## Rewrite the pages that are made from the code
 	@page=$$($(RUN) filiere settings --markdown) && printf '%s\n' "$$page" > docs/settings.md
 
-pictures: $(BOOTSTRAP) ## Make the pictures of the README again, from a running demo (needs Chromium; two minutes)
+pictures: $(BOOTSTRAP) ## Make the pictures of README and docs again: curves, then a running demo (needs Chromium; two minutes)
+	@$(RUN) python docs/make_calibration.py
+	@$(RUN) python docs/make_score.py
 	@$(RUN) python docs/make_pictures.py
+	@$(RUN) python docs/make_console_picture.py
 
 secrets: ## Write the passwords that docker-compose.yml needs into .env and secrets/
 	@$(PYTHON) deploy/make_secrets.py

@@ -1,8 +1,9 @@
 """The application: parts in, FastAPI out. Nothing is opened here; whoever calls opens and closes the stores."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.staticfiles import StaticFiles
 
@@ -35,8 +36,19 @@ _TAGS = [
 ]
 
 
-def create_app(*, settings: Settings, plant: Plant, store: ReadingsStore, ledger: Ledger, clock: Clock) -> FastAPI:
-    """Build the API. `store` and `ledger` are open, and stay the caller's to close."""
+def create_app(
+    *,
+    settings: Settings,
+    plant: Plant,
+    store: ReadingsStore,
+    ledger: Ledger,
+    clock: Clock,
+    extra_routers: Sequence[APIRouter] = (),
+) -> FastAPI:
+    """Build the API. `store` and `ledger` are open, and stay the caller's to close.
+
+    `extra_routers` bring operations that are not part of the product, such as the demo's.
+    """
     shelf = Shelf.of(settings)
     parts = Parts(
         settings=settings,
@@ -55,7 +67,7 @@ def create_app(*, settings: Settings, plant: Plant, store: ReadingsStore, ledger
         version=VERSION,
         summary="Lots, readings, quality and certificates of the workshops.",
         description=_DESCRIPTION,
-        openapi_tags=_TAGS,
+        openapi_tags=[*_TAGS, *({"name": tag} for router in extra_routers for tag in router.tags)],
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -68,6 +80,8 @@ def create_app(*, settings: Settings, plant: Plant, store: ReadingsStore, ledger
     problems.install(app)
     for part in (site, batches, quality, certificates, lines, live, health):
         app.include_router(part.router)
+    for router in extra_routers:
+        app.include_router(router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     _describe_problems(app)
     return app

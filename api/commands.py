@@ -13,27 +13,11 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the API, the live page and the certificates, until Ctrl-C or SIGTERM."""
-    from api.app import create_app
-    from api.server import run
-    from filiere.clock import system_clock
-    from filiere.ledger import Ledger
+    from api.server import serve as serve_until_stopped
     from filiere.logs import configure_logs
-    from filiere.plant_file import load_plant
-    from filiere.readings_store import open_store
     from filiere.settings import load_settings
 
     chosen = {name: value for name, value in (("api_host", host), ("api_port", port)) if value is not None}
     settings = load_settings(**chosen)
     configure_logs(settings.log_level, "serve")
-    plant = load_plant(settings.plant)
-    settings.make_data_dir()
-    store = open_store(settings)
-    try:
-        ledger = Ledger.open(settings.ledger_database_url)
-        try:
-            app = create_app(settings=settings, plant=plant, store=store, ledger=ledger, clock=system_clock)
-            run(app, settings, stop_with_stdin=stop_with_stdin)
-        finally:
-            ledger.close()
-    finally:
-        store.close()
+    serve_until_stopped(settings, stop_with_stdin=stop_with_stdin)

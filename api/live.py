@@ -16,13 +16,13 @@ from starlette.responses import HTMLResponse
 from api import lines, lots
 from api.downsample import envelope
 from api.models import CertificateState, Lines, LineState, Text
-from api.pages import Language, display, language_of, places_of, render
+from api.pages import FRACTION, Language, display, language_of, places_of, render
 from api.parts import Parts, PartsOf
 from api.problems import Busy, responses
 from api.shelf import CertificateId
 from collector.accounts.audit import RecorderState, recorder_state
 from collector.codec import parse_topic
-from collector.condition import intake_trouble
+from collector.condition import Trouble, intake_trouble, receipts_trouble
 from collector.recorder.book import Quarantined, RecordBook
 from filiere.chain import Chain
 from filiere.clock import NS_PER_S, to_text
@@ -73,16 +73,17 @@ def charts_of(line: Line, step: Step | None) -> tuple[Chart, ...]:
     waiting = [key for key in rest if _critical(rest[key])]
     every = groups | rest
     return tuple(
-        Chart(device=key[0], unit=key[1], signals=tuple(every[key]))
+        Chart(device=key[0], unit=every[key][0].unit, signals=tuple(every[key]))
         for key in (critical + others + waiting)[:CHARTS_MAX]
     )
 
 
 def _groups(signals: Iterable[Signal]) -> dict[tuple[str, str], list[Signal]]:
-    """(device, unit) → its signals, in the order of the plant file."""
+    """(device, scale) → its signals, in the order of the plant file. Two fractions are not on one scale."""
     groups: dict[tuple[str, str], list[Signal]] = {}
     for signal in signals:
-        groups.setdefault((signal.device, signal.unit), []).append(signal)
+        scale = signal.id if signal.unit == FRACTION else signal.unit
+        groups.setdefault((signal.device, scale), []).append(signal)
     return groups
 
 
@@ -134,10 +135,12 @@ class Board:
         return lines.states(parts.plant, chain, latest)
 
     def _make_picture(self) -> dict[str, Any]:
+        settings, now_ns = self._parts.settings, self._parts.clock()
         document: dict[str, Any] = {
-            "made": to_text(self._parts.clock()),
+            "made": to_text(now_ns),
             "problem": None,
-            "intake": self._intake(),
+            "intake": self._told(intake_trouble(settings.intake_status_path, now_ns), now_ns),
+            "receipts": self._told(receipts_trouble(settings.receipts_status_path, now_ns), now_ns),
             **self._recorder(),
         }
         try:
@@ -167,10 +170,8 @@ class Board:
         mute = line.newest is not None and still_s > max(MUTE_S_MIN, MUTE_PERIODS * period_s)
         return {"still_s": round(still_s, 1), "mute": mute}
 
-    def _intake(self) -> dict[str, Any] | None:
-        """Why nothing that is sent is acknowledged, and since when, s; None = all is well."""
-        now_ns = self._parts.clock()
-        trouble = intake_trouble(self._parts.settings.intake_status_path, now_ns)
+    def _told(self, trouble: Trouble | None, now_ns: int) -> dict[str, Any] | None:
+        """Why a process of the collector does not do its work, and since when, s; None = all is well."""
         if trouble is None:
             return None
         since_s = None if trouble.since_ns is None else max(0.0, (now_ns - trouble.since_ns) / NS_PER_S)

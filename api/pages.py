@@ -22,7 +22,7 @@ _MONTHS = {
 }
 _FRENCH_SPACE = re.compile(r" (?=[:;?!»])|(?<=«) ")
 _NARROW_SPACE, _NO_BREAK, _MINUS = "\u202f", "\u00a0", "\u2212"
-UNIT_SIGNS = {"Cel": "°C", "/min": "tr/min"}
+UNIT_SIGNS = {"Cel": "°C", "/min": "tr/min", "kW.h": "kWh", "g/(10.min)": "g/10 min"}
 """UCUM code → sign for people, where they differ."""
 FRACTION = "1"
 """UCUM for a plain number; all of the plant's are fractions, which people read in %."""

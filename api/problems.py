@@ -28,6 +28,7 @@ from filiere.errors import (
     NotAuthentic,
     NotFound,
     PolicyRefused,
+    ScenarioError,
     StoreRefused,
     StoreUnavailable,
 )
@@ -48,6 +49,10 @@ class BadRequest(FiliereError):
 
 class Busy(FiliereError):
     """A limit of this server is reached; trying again later is right."""
+
+
+class NotNow(FiliereError):
+    """The request is right, and cannot be done as things are: the message says what must be so first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +184,8 @@ KINDS = (
 BY_ERROR: tuple[tuple[type[FiliereError], Kind], ...] = (
     (BadRequest, BAD_REQUEST),
     (Busy, BUSY),
+    (NotNow, CONFLICT),
+    (ScenarioError, INVALID),
     (NotFound, NOT_FOUND),
     (PolicyRefused, REFUSED),
     (NotAuthentic, NOT_AUTHENTIC),

@@ -5,14 +5,19 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
+from api.app import create_app
 from api.live import Board
+from filiere.clock import system_clock
 from filiere.errors import SettingsError
+from filiere.ledger import Ledger
+from filiere.plant_file import load_plant
+from filiere.readings_store import open_store
 from filiere.settings import Settings
 
 STOP_WITHIN_S = 5
@@ -94,6 +99,27 @@ def bind(settings: Settings) -> socket.socket:
             " expected a free port of this machine: stop the other server, or choose another port"
         ) from None
     return bound
+
+
+def serve(settings: Settings, *, extra_routers: Sequence[APIRouter] = (), stop_with_stdin: bool = False) -> None:
+    """Open the stores, and serve the API over them until a signal, or the end of standard input.
+
+    Raises:
+        SettingsError: the address is taken, the data folder cannot be made, a store's address is not one.
+        StoreUnavailable, StoreRefused: a store cannot be opened.
+    """
+    plant = load_plant(settings.plant)
+    settings.make_data_dir()
+    with closing(open_store(settings)) as store, closing(Ledger.open(settings.ledger_database_url)) as ledger:
+        app = create_app(
+            settings=settings,
+            plant=plant,
+            store=store,
+            ledger=ledger,
+            clock=system_clock,
+            extra_routers=extra_routers,
+        )
+        run(app, settings, stop_with_stdin=stop_with_stdin)
 
 
 def _stop_at_end_of_input(server: Server) -> None:

@@ -32,6 +32,8 @@ from filiere.plant import Label, Limits, Line, Plant, Signal, Unit
 from filiere.readings import RUN_FIELD_LOT, RUN_FIELD_RECIPE, RUN_FIELD_STATE, STATE_IDLE, STATE_RUNNING
 
 TILES_A_ROW_MAX = 8
+AGE_PERIOD_S_MAX = 3600.0
+"""A unit whose readings come more seldom is read by hand, a laboratory: it is not silent between two samples."""
 CURVES_A_ROW_MAX = 6
 OTHERS_A_ROW = 4
 KEY_SIGNALS = ("melt_pressure", "fibre_ratio", "batch_weight")
@@ -103,6 +105,10 @@ def _groups_of(line: Line, unit: Unit) -> Iterator[CurveGroup]:
             yield CurveGroup(unit=unit, signals=tuple(signals), limits=limits)
 
 
+def _has_an_age(unit: Unit) -> bool:
+    return min(signal.period_s for signal in unit.signals) <= AGE_PERIOD_S_MAX
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Screen:
     line: Line
@@ -130,7 +136,7 @@ class _Screen:
         y = 0
         yield from self._numbers(y)
         y += HEIGHT_NUMBERS
-        for units in rows(self.line.units, TILES_A_ROW_MAX):
+        for units in rows(tuple(filter(_has_an_age, self.line.units)), TILES_A_ROW_MAX):
             yield from (self._age(unit, place) for unit, place in placed(units, y, HEIGHT_AGE))
             y += HEIGHT_AGE
         limited = tuple(signal for signal in self.line.signals if screen_limits(self.line, signal) != Limits())

@@ -195,6 +195,7 @@ def _statistics(run: StatedRun, language: Language) -> Table:
 def _unit(unit: str, language: Language) -> str:
     """A UCUM code as people write it; nothing for a fraction."""
     signs = {"1": "", "Cel": " (°C)", "/min": " (1/min)" if language == "en" else " (tr/min)"}
+    signs |= {"kW.h": " (kWh)", "g/(10.min)": " (g/10 min)"}
     return signs.get(unit, f" ({unit})")
 
 

@@ -92,11 +92,12 @@
   function alertsOf(state) {
     // What has one cause is told once: a database that both miss, a collector that is gone, a disk that takes nothing.
     const gone = (part) => part && (part.state === "silent" || part.state === "absent");
-    const { intake, recorder } = state;
+    const { intake, receipts, recorder } = state;
     const found = [];
     if (state.problem && !(recorder && recorder.state === "waiting")) found.push(problemAlert(state.problem));
     if (recorder && !(gone(recorder) && intake && !gone(intake))) found.push(recorderAlert(recorder));
     if (intake && !(gone(intake) && gone(recorder))) found.push(intakeAlert(intake));
+    if (receipts && !intake && !gone(recorder)) found.push(receiptsAlert(receipts));
     const still = Math.min(...state.lines.map((line) => line.still_s));
     if (!found.length && state.lines.length && state.lines.every((line) => line.mute)) {
       found.push({ frozen: true,
@@ -134,6 +135,15 @@
     return { frozen: true, detail: intake.detail,
       what: t(`✗ La réception des mesures est arrêtée${since}.`, `✗ Reception has stopped${since}.`),
       todo: wait + t("Prévenir la maintenance : relancer « filiere collect ».", "Tell maintenance: start “filiere collect” again.") };
+  }
+
+  function receiptsAlert(receipts) {
+    const since = receipts.since_s === null ? "" : t(` depuis ${age(receipts.since_s)}`, ` for ${age(receipts.since_s)}`);
+    const fills = t("Rien n’est perdu et la production peut continuer, mais les appareils gardent tout et se remplissent. ", "Nothing is lost and production may go on, but the devices keep everything and fill up. ");
+    const stopped = receipts.state === "silent" || receipts.state === "absent";
+    return { warns: true, detail: receipts.detail,
+      what: t(`! Les appareils ne reçoivent plus de réponse${since}.`, `! Devices get no answer any more${since}.`),
+      todo: fills + (stopped ? t("Prévenir la maintenance : relancer « filiere collect ».", "Tell maintenance: start “filiere collect” again.") : READ_OUT) };
   }
 
   function refusedAlert(state) {

@@ -1,288 +1,222 @@
-"""One lot cycle of a line: every publication of every device, in time order, and what the next cycle starts from."""
+"""One lot cycle of a line: what is true, what is shown and told of it, and what the next cycle starts from."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from heapq import merge
 from operator import attrgetter
 
-import numpy as np
-
-from collector.codec import EVENTS, READINGS, encode_event, topic_text
 from filiere.clock import NS_PER_S
-from filiere.errors import PlantError
-from filiere.events import Event, event_json
-from filiere.plant import Line, Plant, Signal, Unit
-from simulators.faults.fault import Active
-from simulators.line import machines
-from simulators.line.extruder import extruder
-from simulators.line.machines import BATCH_WEIGHT, Machine, Model, Trace
-from simulators.line.operator import Plan, plan_cycle
-from simulators.line.parameters import text
-from simulators.line.physics import Array, Times, quantised
-from simulators.line.randomness import token
-from simulators.line.rows import NS_PER_MS, DeviceRows
+from filiere.events import Event
+from filiere.plant import Line, Plant, Unit
+from simulators.faults.fault import FOREVER_NS, Active, Fault, Window
+from simulators.faults.operators import told
+from simulators.line.calendar import next_start_ns
+from simulators.line.delivery import (
+    MESSAGE_SPAN_S,
+    ROWS_MAX,
+    TERMINAL,
+    Draft,
+    Network,
+    Publication,
+    drafts_of_events,
+    drafts_of_rows,
+    publication,
+)
+from simulators.line.display import Display, Shown, boot_of
+from simulators.line.grid import grid_of
+from simulators.line.machines import BATCH_WEIGHT, Machine, Ran
+from simulators.line.material import aired
+from simulators.line.models import rested, trace_of
+from simulators.line.operator import plan_cycle
+from simulators.line.plan import Plan
+from simulators.line.rows import DeviceRows
 from simulators.line.state import CycleStart, SimulatorState
+from simulators.line.truth import LotTruth, lots_of
+from simulators.scenarios.scenario import NORMAL, Scenario
 
-TERMINAL = "terminal"
-"""The device that sends a line's events."""
-ROWS_MAX = 10
-"""Most rows in a message."""
-MESSAGE_SPAN_S = 20.0
-"""A message gathers the rows of at most this long: a slow device sends each row on its own."""
-MODELS: Mapping[str, Model] = {
-    "steady": machines.steady,
-    "sorter": machines.sorter,
-    "dryer": machines.dryer,
-    "feeder": machines.feeder,
-    "scale": machines.scale,
-    "extruder": extruder,
-}
-"""Values of `simulator.model` in a plant file."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
-    """One MQTT message, not encoded yet: rows of a device, or one event."""
-
-    time_ns: int
-    """Simulated time at which it is sent, UTC ns."""
-    topic: str
-    rows: DeviceRows | None
-    start: int = 0
-    stop: int = 0
-    """Rows start … stop − 1 of `rows`."""
-    event: Event | None = None
-    boot: str = ""
-    """Of an event: rows have their own."""
-    seq: int = 0
-    """Number of the event, or of the first row."""
-    cycle: CycleStart
-    index: int
-    """Place in its cycle, from 0."""
-    closes: bool = False
-    """It says that the last run of a lot is closed."""
-
-    @property
-    def payload(self) -> bytes:
-        """The bytes of the message; made anew at each call."""
-        if self.rows is not None:
-            return self.rows.payload(self.start, self.stop)
-        if self.event is None:
-            raise AssertionError("a publication without rows and without an event")
-        return encode_event(self.boot, self.seq, event_json(self.event))
+__all__ = ["MESSAGE_SPAN_S", "ROWS_MAX", "TERMINAL", "Cycle", "Publication", "run_cycle"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cycle:
     """One lot cycle, computed."""
 
+    line: Line
+    seed: int
     plan: Plan
+    """What is true."""
+    told: tuple[Event, ...]
+    """What people say of it, in the order in which they say it; its events, where nobody errs."""
     active: tuple[Active, ...]
-    """The faults of this line whose onset is known, those that are over too."""
+    """The faults of this line whose onset is known, in that order, those that are over too."""
     devices: tuple[DeviceRows, ...]
+    lots: tuple[LotTruth, ...]
+    """What was received and made in this cycle."""
+    drafts: tuple[Draft, ...]
+    """Every message as it is sent, in that order; how it arrives is the network's."""
     following: CycleStart
     """Where the next cycle of the line starts."""
-    publications: Iterator[Publication]
-    """In time order; made as they are asked for, once."""
+
+    @property
+    def store_air_g(self) -> int:
+        """Water that the lots in store gave to the air until the next cycle begins; negative = they took some up."""
+        return sum(lot.water_g for lot in self.plan.stock) - sum(lot.water_g for lot in self.following.stock)
+
+    @property
+    def publications(self) -> Iterator[Publication]:
+        """Every message of this cycle as it arrives, in that order, each time anew."""
+        network = Network(self.line, self.seed)
+        for index, (time_ns, draft) in enumerate(network.take(self.drafts, self.active, FOREVER_NS)):
+            yield publication(network, time_ns, draft, self.plan.cycle, index)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Grid:
-    """The instants of a device's rows in a cycle."""
+def run_cycle(
+    plant: Plant, cycle: CycleStart, state: SimulatorState, *, scenario: Scenario = NORMAL, rows_max: int = ROWS_MAX
+) -> Cycle:
+    """Compute the cycle that begins at `cycle`; `state` gives the seed and the simulation's own beginning.
 
-    time_ms: Times
-    first: int
-    """Number of the first row since 1970, so that slow signals keep their phase from cycle to cycle."""
-    period_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Draft:
-    time_ns: int
-    device: str
-    rows: DeviceRows | None = None
-    start: int = 0
-    stop: int = 0
-    event: Event | None = None
-    boot: str = ""
-    seq: int
-    closes: bool = False
-
-
-def run_cycle(plant: Plant, cycle: CycleStart, state: SimulatorState, *, rows_max: int = ROWS_MAX) -> Cycle:
-    """Compute the cycle that begins at `cycle`; `state` gives the seed and the simulation's own beginning."""
+    Raises:
+        PlantError: the plant file names a model that does not exist, or gives it a parameter of the wrong kind.
+    """
     line = plant.line(cycle.line)
+    faults = [fault for fault in scenario.faults if fault.line == line.path]
     plan = plan_cycle(plant, line, cycle, seed=state.seed)
-    active: tuple[Active, ...] = ()
-    seq = dict(cycle.seq)
-    memories: dict[str, Mapping[str, float]] = {}
-    devices: list[DeviceRows] = []
-    periods: list[float] = []
+    onsets, active = _active(faults, plan, state)
+    if active:
+        plan = plan_cycle(plant, line, cycle, seed=state.seed, active=active)
+    stop_ns = cycle.start_ns + plan.duration_s * NS_PER_S
+    begun = cycle.shift_lots + 1
+    next_ns = next_start_ns(scenario.calendar, plant.timezone, stop_ns, lots=begun)
+    over = scenario.calendar is not None and begun >= scenario.calendar.lots_a_day
+    work = _Work(
+        plant=plant, line=line, cycle=cycle, state=state, plan=plan, active=active, stop_ns=stop_ns, rows_max=rows_max
+    )
+    made: dict[str, _Made] = {}
     for unit in line.units:
-        grid = _grid(line, unit, plan)
-        trace = _trace(unit, plan, active, grid, state.seed, cycle.machines.get(unit.id, {}))
-        memories[unit.id] = trace.memory
-        devices.append(_device_rows(line, unit, grid, trace, _boot(state, line, unit.id), seq.get(unit.id, 0)))
-        seq[unit.id] = seq.get(unit.id, 0) + len(grid.time_ms)
-        periods.append(grid.period_s)
-    drafts = [_events(plan, _boot(state, line, TERMINAL), seq)]
-    drafts += [_messages(rows, period_s, rows_max) for rows, period_s in zip(devices, periods, strict=True)]
-    seq[TERMINAL] = seq.get(TERMINAL, 0) + len(plan.events)
-    following = CycleStart(
-        line=line.path,
-        number=cycle.number + 1,
-        start_ns=cycle.start_ns + plan.duration_s * NS_PER_S,
-        day=plan.day,
-        counts=plan.counts,
-        stock=plan.stock,
-        seq=seq,
-        machines=memories,
-    )
+        made[unit.id] = work.device(unit, {name: each.ran for name, each in made.items()})
+    said = told(plan.events, active, _scales(line, plan))
+    first = cycle.seq.get(TERMINAL, 0)
+    boot = boot_of(state, line, TERMINAL, 0)
+    events = drafts_of_events(said, boot=boot, first=first, closing=plan.events[-1].event_id)
     return Cycle(
+        line=line,
+        seed=state.seed,
         plan=plan,
+        told=said,
         active=active,
-        devices=tuple(devices),
-        following=following,
-        publications=_published(line, cycle, merge(*drafts, key=attrgetter("time_ns"))),
+        devices=tuple(each.shown.rows for each in made.values()),
+        lots=lots_of(plan, said),
+        drafts=tuple(merge(events, *(each.drafts for each in made.values()), key=attrgetter("due_ns"))),
+        following=CycleStart(
+            line=line.path,
+            number=cycle.number + 1,
+            start_ns=next_ns,
+            day=plan.day,
+            counts=plan.counts,
+            stock=aired(plant, line, plan.stock, cycle.start_ns, next_ns),
+            seq={name: each.shown.seq for name, each in made.items()} | {TERMINAL: first + len(events)},
+            machines={
+                unit.id: rested(unit, made[unit.id].ran.trace.memory, (next_ns - stop_ns) / NS_PER_S)
+                for unit in line.units
+            },
+            boots={name: each.shown.boots for name, each in made.items()},
+            onsets=onsets,
+            firsts={key: first for each in made.values() for key, first in each.shown.firsts.items()},
+            shift_lots=0 if over else begun,
+        ),
     )
 
 
-def _published(line: Line, cycle: CycleStart, drafts: Iterator[_Draft]) -> Iterator[Publication]:
-    topics: dict[tuple[str, str], str] = {}
-    for index, draft in enumerate(drafts):
-        key = (draft.device, READINGS if draft.rows is not None else EVENTS)
-        if key not in topics:
-            topics[key] = topic_text(line.path, *key)
-        yield Publication(
-            time_ns=draft.time_ns,
-            topic=topics[key],
-            rows=draft.rows,
-            start=draft.start,
-            stop=draft.stop,
-            event=draft.event,
-            boot=draft.boot,
-            seq=draft.seq,
-            cycle=cycle,
-            index=index,
-            closes=draft.closes,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """What one device did in a cycle."""
+
+    ran: Ran
+    shown: Shown
+    drafts: list[Draft]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What all devices of a cycle share."""
+
+    plant: Plant
+    line: Line
+    cycle: CycleStart
+    state: SimulatorState
+    plan: Plan
+    active: tuple[Active, ...]
+    stop_ns: int
+    rows_max: int
+
+    def device(self, unit: Unit, ran: Mapping[str, Ran]) -> _Made:
+        """Its machine, then what it shows, then what it sends; `ran`: the units before it in the line."""
+        grid = grid_of(self.line, unit, self.plan, seed=self.state.seed)
+        memory = self.cycle.machines.get(unit.id, {})
+        machine = Machine(
+            unit=unit,
+            plan=self.plan,
+            active=self.active,
+            seed=self.state.seed,
+            time_s=grid.time_s,
+            period_s=grid.period_s,
+            memory=memory,
+            ran=ran,
+        )
+        trace = trace_of(machine)
+        display = Display(
+            line=self.line,
+            unit=unit,
+            grid=grid,
+            cycle=self.cycle,
+            stop_ns=self.stop_ns,
+            state=self.state,
+            timezone=self.plant.timezone,
+            active=self.active,
+        )
+        shown = display.show(trace)
+        most = max(1, min(self.rows_max, int(MESSAGE_SPAN_S / grid.period_s)))
+        return _Made(
+            ran=Ran(time_s=grid.time_s, trace=trace, memory=memory),
+            shown=shown,
+            drafts=drafts_of_rows(shown.rows, grid.time_ms, most=most),
         )
 
 
-def _boot(state: SimulatorState, line: Line, device: str) -> str:
-    """A simulated device starts once a simulation: the same seed and start give the same boot."""
-    return token(state.seed, state.start_ns, line.path, device)
+def _active(faults: list[Fault], plan: Plan, state: SimulatorState) -> tuple[dict[str, int], tuple[Active, ...]]:
+    """Which faults' onsets are known: (label → onset of those that began with a lot until now, the faults).
+
+    A fault that begins with a lot begins as the lot is planned: no fault changes when another one begins.
+    """
+    onsets: dict[str, int] = {}
+    active: list[Active] = []
+    for fault in faults:
+        after_ns = round(min(fault.onset.after_s, FOREVER_NS / NS_PER_S) * NS_PER_S)
+        start_ns: int | None = min(state.start_ns + after_ns, FOREVER_NS)
+        if fault.onset.lot is not None:
+            start_ns = plan.cycle.onsets.get(fault.label)
+            if start_ns is None and fault.onset.lot == plan.cycle.number + 1:
+                start_ns = min(_beginning_ns(plan, fault) + after_ns, FOREVER_NS)
+            if start_ns is not None:
+                onsets[fault.label] = start_ns
+        if start_ns is not None:
+            left_ns = (FOREVER_NS - start_ns) / NS_PER_S
+            stop_ns = FOREVER_NS if fault.duration_s >= left_ns else start_ns + round(fault.duration_s * NS_PER_S)
+            active.append(Active(fault=fault, window=Window(start_ns, stop_ns)))
+    return onsets, tuple(sorted(active, key=lambda each: (each.window.start_ns, each.fault.label)))
 
 
-# ---------------------------------------------------------------------------------------------------------- drafts
+def _beginning_ns(plan: Plan, fault: Fault) -> int:
+    """From when the plan's lot counts for a fault: the feed of a step (else the last one), or its setup."""
+    stage = next((stage for stage in plan.stages if stage.step.id == fault.onset.step), plan.stages[-1])
+    return plan.time_ns(stage.setup_s if fault.from_setup else stage.feed_start_s)
 
 
-def _events(plan: Plan, boot: str, seq: Mapping[str, int]) -> list[_Draft]:
-    first, last = seq.get(TERMINAL, 0), len(plan.events) - 1
-    return [
-        _Draft(
-            time_ns=event.event_time_ns,
-            device=TERMINAL,
-            event=event,
-            boot=boot,
-            seq=first + place,
-            closes=place == last,
-        )
-        for place, event in enumerate(plan.events)
-    ]
-
-
-def _messages(rows: DeviceRows, period_s: float, rows_max: int) -> list[_Draft]:
-    """Rows gathered into messages, each sent with its last row."""
-    count = len(rows.time_ms)
-    most = max(1, min(rows_max, int(MESSAGE_SPAN_S / period_s)))
-    return [
-        _Draft(
-            time_ns=int(rows.time_ms[min(start + most, count) - 1]) * NS_PER_MS,
-            device=rows.device,
-            rows=rows,
-            start=start,
-            stop=min(start + most, count),
-            seq=int(rows.seq[start]),
-        )
-        for start in range(0, count, most)
-    ]
-
-
-def _device_rows(line: Line, unit: Unit, grid: _Grid, trace: Trace, boot: str, first: int) -> DeviceRows:
-    count = len(grid.time_ms)
-    true = {signal.id: _measured(signal, grid, trace.values[signal.id]) for signal in unit.signals}
-    shown = {
-        signal.id: _measured(
-            signal, grid, _displayed(signal, trace.values[signal.id] + trace.noise.get(signal.id, 0.0))
-        )
-        for signal in unit.signals
+def _scales(line: Line, plan: Plan) -> dict[str, str]:
+    """Run → the device that weighs its product: the last one of its step that has a scale."""
+    return {
+        stage.run: unit
+        for stage in plan.stages
+        for unit in stage.step.units
+        if any(signal.key == f"{unit}.{BATCH_WEIGHT}" for signal in line.signals)
     }
-    return DeviceRows(
-        line=line.path,
-        device=unit.id,
-        time_ms=grid.time_ms,
-        stamp_ms=grid.time_ms,
-        boots=(boot,),
-        boot=np.zeros(count, dtype=np.uint8),
-        seq=np.arange(first, first + count, dtype=np.int64),
-        true=true,
-        shown=shown,
-    )
-
-
-def _displayed(signal: Signal, values: Array) -> Array:
-    """What the display shows."""
-    return quantised(np.clip(values, signal.range_low, signal.range_high), signal.resolution)
-
-
-def _measured(signal: Signal, grid: _Grid, values: Array) -> Array:
-    """A signal slower than its device is not measured (NaN) in between."""
-    every = max(1, round(signal.period_s / grid.period_s))
-    if every == 1:
-        return values
-    numbers = grid.first + np.arange(len(values))
-    return np.where(numbers % every == 0, values, np.nan)
-
-
-# --------------------------------------------------------------------------------------------------------- machines
-
-
-def _grid(line: Line, unit: Unit, plan: Plan) -> _Grid:
-    """A fixed period and a phase of the device's own, counted from 1970."""
-    period_ms = max(1, round(min(signal.period_s for signal in unit.signals) * 1000))
-    phase_ms = int(token(line.path, unit.id, "phase"), 16) % period_ms
-    start_ms = plan.cycle.start_ns // NS_PER_MS
-    stop_ms = start_ms + plan.duration_s * 1000
-    first = -((phase_ms - start_ms) // period_ms)
-    last = -((phase_ms - stop_ms) // period_ms)
-    time_ms = np.arange(first, last, dtype=np.int64) * period_ms + phase_ms
-    return _Grid(time_ms=time_ms, first=first, period_s=period_ms / 1000)
-
-
-def _trace(
-    unit: Unit, plan: Plan, active: tuple[Active, ...], grid: _Grid, seed: int, memory: Mapping[str, float]
-) -> Trace:
-    """The unit's model, with a built-in scale and steady signals for what the model does not speak of."""
-    name = text(unit.simulator, "model", "steady")
-    if name not in MODELS:
-        raise PlantError(f"unit {unit.id}: got simulator.model {name!r}; expected one of {', '.join(sorted(MODELS))}")
-    machine = Machine(
-        unit=unit,
-        plan=plan,
-        active=active,
-        seed=seed,
-        time_s=(grid.time_ms - plan.cycle.start_ns // NS_PER_MS) / 1000.0,
-        period_s=grid.period_s,
-        memory=memory,
-    )
-    chosen = {"steady", name}
-    if any(signal.id == BATCH_WEIGHT for signal in unit.signals):
-        chosen.add("scale")
-    # "steady" speaks of every signal and knows least: it goes first, the unit's own model last.
-    order = sorted(chosen, key=lambda model: ("steady", "scale").index(model) if model in ("steady", "scale") else 2)
-    traces = [MODELS[model](machine) for model in order]
-    values = {signal: column for trace in traces for signal, column in trace.values.items()}
-    noise = {signal: column for trace in traces for signal, column in trace.noise.items()}
-    return Trace(
-        values=values, noise=noise, memory={key: value for trace in traces for key, value in trace.memory.items()}
-    )

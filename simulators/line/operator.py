@@ -2,317 +2,170 @@
 
 The truth is kept in whole grams of dry matter and of water and is conserved exactly: inputs = outputs + water moved to
 the air. What the events say is the truth plus weighing and moisture errors that fit the uncertainty they state.
+
+A run is planned as if nothing went wrong: its times and its doses never depend on faults of its own. What truly goes
+in and comes out is then the plan less what the faults kept back, so that nothing moves before a fault begins.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from math import hypot
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from filiere.clock import NS_PER_S, from_ns
-from filiere.events import RESIDUE, Event, Portion, Received, RunClosed, RunStarted
-from filiere.plant import Ingredient, Line, Parameters, Plant, Recipe, Step
-from simulators.line.parameters import flag, number, text
-from simulators.line.randomness import bounded_normal, generator, token
-from simulators.line.state import CycleStart, Stock
+from filiere.clock import from_ns
+from filiere.events import PRODUCT, RESIDUE, Portion, RunClosed, RunStarted
+from filiere.plant import Line, Plant, Recipe, Step
+from simulators.faults.fault import Active
+from simulators.line.feeding import Feed, planned_feed
+from simulators.line.material import Shares, mixed, separated
+from simulators.line.parameters import number, text
+from simulators.line.plan import GRAMS_PER_KG, Flow, Plan, Stage
+from simulators.line.randomness import bounded_normal
+from simulators.line.state import CycleStart
+from simulators.line.store import RECEIVING_GAP_S, Store
+from simulators.line.upset import Planned, Upset, upset_of
+from simulators.line.weighing import sampled, stock_of, weighed
 
-ERROR_SHARE = 0.6
-"""Share of the stated standard uncertainty that is noise from one weighing to the next; the rest of it (calibration,
-creep, tare) stays the same for all weighings of a lot and cancels in its balance."""
-PLACES_MOISTURE = Decimal("0.00001")
-GRAMS_PER_KG = 1000
-RECEIVING_GAP_S = 30
 MINUTE_S = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flow:
-    """True mass that crossed the border of a run, with what was written down for it."""
-
-    portion: Portion
-    dry_g: int
-    water_g: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """One run of a step, planned to the second. Times are seconds after the cycle's start."""
-
-    step: Step
-    recipe: Recipe
-    run: str
-    lot: str
-    setup_s: float
-    """Machines are made ready from here: dried, heated, tared."""
-    start_s: float
-    feed_start_s: float
-    feed_stop_s: float
-    ramp_s: float
-    stop_s: float
-    """Everything is weighed; the run closes."""
-    inputs: tuple[Flow, ...]
-    outputs: tuple[Flow, ...]
-
-    @property
-    def feed_kg(self) -> float:
-        """True wet mass in."""
-        return sum(flow.dry_g + flow.water_g for flow in self.inputs) / GRAMS_PER_KG
-
-    @property
-    def flow_kg_h(self) -> float:
-        """Feed on the plateau."""
-        return self.feed_kg / (self.feed_stop_s - self.feed_start_s - self.ramp_s) * 3600.0
-
-    @property
-    def air_water_g(self) -> int:
-        """Water that left to the air; negative when the material took some up."""
-        return sum(flow.water_g for flow in self.inputs) - sum(flow.water_g for flow in self.outputs)
-
-    def dry_share(self, material: str) -> float:
-        """True dry share of a material in the feed, 0..1."""
-        dry_g = sum(flow.dry_g for flow in self.inputs if flow.portion.material == material)
-        return dry_g / sum(flow.dry_g for flow in self.inputs)
+def plan_cycle(plant: Plant, line: Line, cycle: CycleStart, *, seed: int, active: Sequence[Active] = ()) -> Plan:
+    """Plan the lot cycle that begins at `cycle`, with what the process faults among `active` do to its masses."""
+    day = from_ns(cycle.start_ns).astimezone(ZoneInfo(plant.timezone)).strftime("%y%m%d")
+    store = Store(
+        plant=plant,
+        line=line,
+        cycle=cycle,
+        seed=seed,
+        day=day,
+        counts=dict(cycle.counts) if day == cycle.day else {},
+        stock=list(cycle.stock),
+    )
+    operator = _Operator(line=line, store=store, active=active)
+    lot = store.numbered("")
+    stages = tuple(operator.stage(step, lot) for step in line.steps)
+    return Plan(
+        cycle=cycle,
+        stages=stages,
+        events=tuple(store.events),
+        received=tuple(store.received),
+        set_aside=tuple(store.set_aside),
+        duration_s=_whole_minutes(store.now_s + number(line.simulator, "changeover_s", 600.0)),
+        day=day,
+        counts=store.counts,
+        stock=tuple(store.stock),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """One lot cycle of a line."""
-
-    cycle: CycleStart
-    stages: tuple[Stage, ...]
-    events: tuple[Event, ...]
-    """In time order."""
-    duration_s: int
-    """Whole minutes, so that the sampling of every device goes on evenly into the next cycle."""
-    day: str
-    counts: Mapping[str, int]
-    stock: tuple[Stock, ...]
-
-
-def plan_cycle(plant: Plant, line: Line, cycle: CycleStart, *, seed: int) -> Plan:
-    """Plan the lot cycle that begins at `cycle`: a pure function of its arguments."""
-    return _Operator(plant=plant, line=line, cycle=cycle, seed=seed).plan()
-
-
-@dataclass(slots=True, kw_only=True)
 class _Operator:
-    plant: Plant
+    """Runs one step after the other, with what is in store."""
+
     line: Line
-    cycle: CycleStart
-    seed: int
-    day: str = ""
-    counts: dict[str, int] = field(default_factory=dict)
-    stock: list[Stock] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    now_s: float = 0.0
-
-    def plan(self) -> Plan:
-        zone = ZoneInfo(self.plant.timezone)
-        self.day = from_ns(self.cycle.start_ns).astimezone(zone).strftime("%y%m%d")
-        self.counts = dict(self.cycle.counts) if self.day == self.cycle.day else {}
-        self.stock = list(self.cycle.stock)
-        lot = self.numbered("")
-        stages = tuple(self.stage(step, lot) for step in self.line.steps)
-        changeover_s = number(self.line.simulator, "changeover_s", 600.0)
-        return Plan(
-            cycle=self.cycle,
-            stages=stages,
-            events=tuple(self.events),
-            duration_s=_whole_minutes(self.now_s + changeover_s),
-            day=self.day,
-            counts=self.counts,
-            stock=tuple(self.stock),
-        )
-
-    def chance(self, *names: str) -> np.random.Generator:
-        return generator(self.seed, self.line.path, self.cycle.number, *names)
-
-    def numbered(self, code: str) -> str:
-        """`T1-260311-01` for a lot, `T1-260311-B03` for the third bale received that day."""
-        self.counts[code] = self.counts.get(code, 0) + 1
-        prefix = text(self.line.simulator, "lot_prefix", self.line.id.upper())
-        return f"{prefix}-{self.day}-{code}{self.counts[code]:02d}"
-
-    def event_id(self, name: str) -> str:
-        digits = token(self.seed, self.line.path, self.cycle.start_ns, self.cycle.number, name, length=32)
-        parts = (digits[:8], digits[8:12], "8" + digits[13:16], "8" + digits[17:20], digits[20:])
-        return f"urn:uuid:{'-'.join(parts)}"
-
-    def time_ns(self, seconds: float) -> int:
-        return self.cycle.start_ns + round(seconds * NS_PER_S)
-
-    # ------------------------------------------------------------------------------------------------------ one run
+    store: Store
+    active: Sequence[Active]
 
     def stage(self, step: Step, lot: str) -> Stage:
+        store = self.store
         last = step is self.line.steps[-1]
         made = lot if last else f"{lot}-{text(step.simulator, 'lot_suffix', step.id)}"
-        recipe = step.recipes[self.cycle.number % len(step.recipes)]
-        setup_s = self.now_s
-        inputs = tuple(self.take_all(step, recipe))
+        recipe = step.recipes[store.cycle.number % len(step.recipes)]
+        setup_s = store.now_s
+        planned = tuple(store.take_all(step, recipe))
         start_s = setup_s + _whole_minutes(number(step.simulator, "setup_s", 600.0))
-        start_s = max(start_s, self.now_s + RECEIVING_GAP_S)
+        start_s = max(start_s, store.now_s + RECEIVING_GAP_S)
         feed_start_s = start_s + number(step.simulator, "settle_s", 60.0)
-        feed_kg = sum(flow.dry_g + flow.water_g for flow in inputs) / GRAMS_PER_KG
+        feed_kg = sum(flow.dry_g + flow.water_g for flow in planned) / GRAMS_PER_KG
         ramp_s = number(step.simulator, "ramp_s", 120.0)
         feed_s = feed_kg / number(step.simulator, "throughput_kg_h", 400.0) * 3600.0 + ramp_s
         feed_stop_s = feed_start_s + _whole_minutes(feed_s)
-        stop_s = feed_stop_s + number(step.simulator, "weigh_s", 180.0)
-        run = f"{lot}-{step.id}"
-        outputs = self.weigh_all(step, made, inputs)
-        self.events.append(
-            RunStarted(
-                event_id=self.event_id(f"{run}/start"),
-                event_time_ns=self.time_ns(start_s),
-                run=run,
-                line=self.line.path,
-                step=step.id,
-                recipe=recipe.id,
-                lot=made,
-                inputs=tuple(flow.portion for flow in inputs),
-            )
-        )
-        self.events.append(
-            RunClosed(
-                event_id=self.event_id(f"{run}/close"),
-                event_time_ns=self.time_ns(stop_s),
-                run=run,
-                line=self.line.path,
-                outputs=tuple(flow.portion for flow in outputs),
-            )
-        )
-        if not last:
-            self.stock.append(_stock(outputs[0]))
-        self.now_s = stop_s
-        return Stage(
+        planned_product, *_ = outputs = self.weigh_all(step, recipe, made, planned)
+        feed = planned_feed(start_s=feed_start_s, stop_s=feed_stop_s, ramp_s=ramp_s)
+        inputs, upset = planned, self.upset(step, recipe, planned, feed)
+        if upset is not None:
+            inputs = tuple(store.truly_taken(upset, flow) for flow in planned)
+            outputs = self.weigh_all(step, recipe, made, inputs, wetter=upset.product_wetter)
+        store.now_s = feed_stop_s + number(step.simulator, "weigh_s", 180.0)
+        stage = Stage(
             step=step,
             recipe=recipe,
-            run=run,
+            run=f"{lot}-{step.id}",
             lot=made,
             setup_s=setup_s,
             start_s=start_s,
             feed_start_s=feed_start_s,
             feed_stop_s=feed_stop_s,
             ramp_s=ramp_s,
-            stop_s=stop_s,
+            stop_s=store.now_s,
+            planned_inputs=planned,
+            planned_product=planned_product,
             inputs=inputs,
             outputs=outputs,
+            missing=None if upset is None else upset.missing,
+        )
+        self.tell(stage)
+        if not last:
+            store.stock.append(stock_of(outputs[0]))
+        return stage
+
+    def upset(self, step: Step, recipe: Recipe, planned: tuple[Flow, ...], feed: Feed) -> Upset | None:
+        store = self.store
+        of_material = {
+            ingredient.material: [flow for flow in planned if flow.portion.material == ingredient.material]
+            for ingredient in recipe.ingredients
+        }
+        return upset_of(
+            self.line,
+            step,
+            recipe,
+            self.active,
+            seed=store.seed,
+            start_ns=store.cycle.start_ns,
+            feed=feed,
+            planned={
+                ingredient.material: Planned(
+                    dry_g=sum(flow.dry_g for flow in of_material[ingredient.material]),
+                    water_g=sum(flow.water_g for flow in of_material[ingredient.material]),
+                )
+                for ingredient in recipe.ingredients
+            },
         )
 
-    # ------------------------------------------------------------------------------------------------------- inputs
-
-    def take_all(self, step: Step, recipe: Recipe) -> Iterator[Flow]:
-        """Whole lots first (bales, what an earlier step made); they set the batch, the rest is dosed to the recipe."""
-        batch_g = number(step.simulator, "batch_kg", 600.0) * GRAMS_PER_KG
-        whole = [ingredient for ingredient in recipe.ingredients if self.is_whole(ingredient)]
-        dosed = [ingredient for ingredient in recipe.ingredients if ingredient not in whole]
-        taken_dry_g = 0
-        for ingredient in whole:
-            for flow in self.take_whole(ingredient.material, batch_g * ingredient.share):
-                taken_dry_g += flow.dry_g
-                yield flow
-        whole_share = sum(ingredient.share for ingredient in whole)
-        total_dry_g = taken_dry_g / whole_share if whole else batch_g
-        for ingredient in dosed:
-            yield from self.dose(step, ingredient.material, round(total_dry_g * ingredient.share))
-
-    def is_whole(self, ingredient: Ingredient) -> bool:
-        made_here = any(step.product == ingredient.material for step in self.line.steps)
-        return made_here or flag(self.line.simulator, f"{ingredient.material}.whole", default=False)
-
-    def take_whole(self, material: str, least_g: float) -> Iterator[Flow]:
-        """All lots in stock, and deliveries until the batch is complete."""
-        made_here = any(step.product == material for step in self.line.steps)
-        taken_g = 0
-        while taken_g < least_g:
-            stock = next((lot for lot in self.stock if lot.material == material), None)
-            if stock is None:
-                if made_here and taken_g:
-                    return
-                stock = self.receive(material)
-            self.stock.remove(stock)
-            taken_g += stock.dry_g + stock.water_g
-            yield Flow(portion=_portion(stock, stock.book_kg, stock.u_kg), dry_g=stock.dry_g, water_g=stock.water_g)
-
-    def dose(self, step: Step, material: str, dry_g: int) -> Iterator[Flow]:
-        """Exactly `dry_g` of true dry mass out of the lots in stock, oldest first, each weighed."""
-        chance = self.chance(step.id, "dose", material)
-        share = number(step.simulator, "dosing_u", 0.002)
-        while dry_g > 0:
-            stock = next((lot for lot in self.stock if lot.material == material), None) or self.receive(material)
-            position = self.stock.index(stock)
-            take_dry_g = min(dry_g, stock.dry_g)
-            take_water_g = stock.water_g * take_dry_g // stock.dry_g
-            true_kg = (take_dry_g + take_water_g) / GRAMS_PER_KG
-            u_kg = Decimal(repr(round(max(true_kg * share, 0.02), 3)))
-            weighed_kg = _weighed(chance, true_kg, u_kg, Decimal("0.01"))
-            if weighed_kg >= stock.book_kg:
-                # The rest of a lot is only as well known as all that was weighed in and out of it before.
-                weighed_kg, u_kg = stock.book_kg, max(u_kg, stock.u_kg)
-            yield Flow(portion=_portion(stock, weighed_kg, u_kg), dry_g=take_dry_g, water_g=take_water_g)
-            dry_g -= take_dry_g
-            left = replace(
-                stock,
-                dry_g=stock.dry_g - take_dry_g,
-                water_g=stock.water_g - take_water_g,
-                book_kg=stock.book_kg - weighed_kg,
-                u_kg=Decimal(repr(round(hypot(stock.u_kg, u_kg), 3))),
-            )
-            # A lot that is empty, in truth or in the books, is not used again.
-            if left.dry_g > 0 and left.book_kg > 0:
-                self.stock[position] = left
-            else:
-                self.stock.remove(stock)
-
-    def receive(self, material: str) -> Stock:
-        """A delivery arrives: weighed, sampled for moisture, with its supplier's declaration."""
-        simulator = self.line.simulator
-        code = text(simulator, f"{material}.code", "".join(word[0] for word in material.upper().split("_") if word))
-        lot = self.numbered(code)
-        chance = self.chance("receive", lot)
-        usual = number(simulator, f"{material}.lot_kg", 500.0)
-        spread = number(simulator, f"{material}.spread_kg", usual * 0.05)
-        wet_g = max(GRAMS_PER_KG, round((usual + spread * bounded_normal(chance)) * GRAMS_PER_KG))
-        moisture = self.true_moisture(chance, material, number(simulator, f"{material}.moisture_spread", 0.1))
-        water_g = round(wet_g * moisture)
-        u_kg = Decimal(repr(number(simulator, f"{material}.u_kg", 0.3)))
-        u_moisture = Decimal(repr(number(simulator, f"{material}.u_moisture", 0.001)))
-        stock = Stock(
-            lot=lot,
-            material=material,
-            dry_g=wet_g - water_g,
-            water_g=water_g,
-            book_kg=_weighed(chance, wet_g / GRAMS_PER_KG, u_kg, Decimal("0.2")),
-            u_kg=u_kg,
-            moisture=_sampled(chance, moisture, u_moisture),
-            u_moisture=u_moisture,
-        )
-        self.stock.append(stock)
-        self.now_s += RECEIVING_GAP_S
-        self.events.append(
-            Received(
-                event_id=self.event_id(f"{lot}/receive"),
-                event_time_ns=self.time_ns(self.now_s),
-                site=self.plant.site,
-                portion=_portion(stock, stock.book_kg, stock.u_kg),
-                supplier=text(simulator, f"{material}.supplier", material),
-                origin=_origin(chance, simulator, material),
-                evidence=_evidence(chance, simulator, material, lot),
+    def tell(self, stage: Stage) -> None:
+        """The run's two events: a start with what it was to take, and a close with what was weighed."""
+        store = self.store
+        store.events.append(
+            RunStarted(
+                event_id=store.event_id(f"{stage.run}/start"),
+                event_time_ns=store.time_ns(stage.start_s),
+                run=stage.run,
+                line=self.line.path,
+                step=stage.step.id,
+                recipe=stage.recipe.id,
+                lot=stage.lot,
+                inputs=tuple(flow.portion for flow in stage.planned_inputs),
             )
         )
-        return stock
+        store.events.append(
+            RunClosed(
+                event_id=store.event_id(f"{stage.run}/close"),
+                event_time_ns=store.time_ns(stage.stop_s),
+                run=stage.run,
+                line=self.line.path,
+                outputs=tuple(flow.portion for flow in stage.outputs),
+            )
+        )
 
-    def true_moisture(self, chance: np.random.Generator, material: str, spread: float) -> float:
-        """The material's usual moisture, ± spread of it."""
-        return min(0.9, max(0.0, self.plant.materials[material].moisture * (1.0 + spread * bounded_normal(chance))))
+    def weigh_all(
+        self, step: Step, recipe: Recipe, lot: str, inputs: tuple[Flow, ...], *, wetter: float = 1.0
+    ) -> tuple[Flow, ...]:
+        """The product, then the residues: all dry mass comes out, water only as much as the outputs hold.
 
-    # ------------------------------------------------------------------------------------------------------ outputs
-
-    def weigh_all(self, step: Step, lot: str, inputs: tuple[Flow, ...]) -> tuple[Flow, ...]:
-        """The product, then the residues: all dry mass comes out, water only as much as the outputs hold."""
-        chance = self.chance(step.id, "weigh")
+        `wetter`: how many times its usual water the product has.
+        """
+        chance = self.store.chance(step.id, "weigh")
         dry_in_g = sum(flow.dry_g for flow in inputs)
         dry_g: dict[str, int] = {}
         for residue in step.residues:
@@ -320,85 +173,70 @@ class _Operator:
             spread = number(step.simulator, f"{residue}.spread", usual * 0.1)
             dry_g[residue] = round(dry_in_g * min(0.9, max(0.0, usual + spread * bounded_normal(chance))))
         product_dry_g = dry_in_g - sum(dry_g.values())
-        product = self.weigh(chance, step, step.product, lot, product_dry_g)
+        feed = mixed((flow.dry_g, flow.composition) for flow in inputs)
+        product_is, residue_is = self.sorted(step, recipe, feed, product_dry_g / dry_in_g if dry_in_g else 1.0)
+        origin = mixed((flow.dry_g, flow.origin) for flow in inputs)
+        product = self.weigh(
+            chance, step, step.product, lot, product_dry_g, composition=product_is, origin=origin, wetter=wetter
+        )
         residues = [
-            self.weigh(chance, step, residue, f"{lot}-X{place}", mass_g, role=RESIDUE)
+            self.weigh(
+                chance,
+                step,
+                residue,
+                f"{lot}-X{place}",
+                mass_g,
+                role=RESIDUE,
+                composition=residue_is,
+                origin=origin,
+            )
             for place, (residue, mass_g) in enumerate(dry_g.items(), start=1)
         ]
         return (product, *residues)
 
     def weigh(
-        self, chance: np.random.Generator, step: Step, material: str, lot: str, dry_g: int, role: str = "product"
+        self,
+        chance: np.random.RandomState,
+        step: Step,
+        material: str,
+        lot: str,
+        dry_g: int,
+        *,
+        role: str = PRODUCT,
+        composition: Shares,
+        origin: Shares,
+        wetter: float = 1.0,
     ) -> Flow:
-        moisture = self.true_moisture(chance, material, 0.1)
-        water_g = round(dry_g * moisture / (1.0 - moisture))
+        usual = self.store.true_moisture(chance, material, 0.1)
+        on_dry = usual / (1.0 - usual) * wetter
+        water_g = round(dry_g * on_dry)
         u_kg = Decimal(repr(number(step.simulator, "u_kg", 0.3)))
         u_moisture = Decimal(repr(number(step.simulator, "u_moisture", 0.0005)))
         portion = Portion(
             lot=lot,
             material=material,
-            mass_kg=_weighed(chance, (dry_g + water_g) / GRAMS_PER_KG, u_kg, Decimal("0.2")),
+            mass_kg=weighed(chance, (dry_g + water_g) / GRAMS_PER_KG, u_kg, Decimal("0.2")),
             u_kg=u_kg,
-            moisture=_sampled(chance, moisture, u_moisture),
+            moisture=sampled(chance, on_dry / (1.0 + on_dry), u_moisture),
             u_moisture=u_moisture,
             role=role,
         )
-        return Flow(portion=portion, dry_g=dry_g, water_g=water_g)
+        return Flow(portion=portion, dry_g=dry_g, water_g=water_g, composition=composition, origin=origin)
+
+    def sorted(self, step: Step, recipe: Recipe, feed: Shares, product: float) -> tuple[Shares, Shares]:
+        """Of what the product and the residues are; `product`: its share of the dry mass.
+
+        A step with `sorts_out` (a substance) makes its product purer, to the recipe's target of `purity_signal` and a
+        level of its own for each lot; every other step leaves the mix as it is.
+        """
+        wanted = text(step.simulator, "sorts_out", "")
+        if not wanted:
+            return feed, feed
+        usual = recipe.targets.get(text(step.simulator, "purity_signal", ""), feed.get(wanted, 1.0))
+        sd = number(step.simulator, "purity_sd", 0.008)
+        purity = min(1.0, usual + sd * bounded_normal(self.store.chance(step.id, "purity")))
+        return separated(feed, wanted=wanted, purity=purity, product=product)
 
 
 def _whole_minutes(seconds: float) -> int:
     return -int(-seconds // MINUTE_S) * MINUTE_S
-
-
-def _weighed(chance: np.random.Generator, true_kg: float, u_kg: Decimal, resolution_kg: Decimal) -> Decimal:
-    """What the scale shows, at least one step of its display."""
-    shown_kg = true_kg + ERROR_SHARE * float(u_kg) * bounded_normal(chance)
-    return max(1, round(shown_kg / float(resolution_kg))) * resolution_kg
-
-
-def _sampled(chance: np.random.Generator, moisture: float, u_moisture: Decimal) -> Decimal:
-    shown = min(1.0, max(0.0, moisture + ERROR_SHARE * float(u_moisture) * bounded_normal(chance)))
-    return Decimal(repr(shown)).quantize(PLACES_MOISTURE)
-
-
-def _portion(stock: Stock, mass_kg: Decimal, u_kg: Decimal) -> Portion:
-    return Portion(
-        lot=stock.lot,
-        material=stock.material,
-        mass_kg=mass_kg,
-        u_kg=u_kg,
-        moisture=stock.moisture,
-        u_moisture=stock.u_moisture,
-    )
-
-
-def _stock(flow: Flow) -> Stock:
-    return Stock(
-        lot=flow.portion.lot,
-        material=flow.portion.material,
-        dry_g=flow.dry_g,
-        water_g=flow.water_g,
-        book_kg=flow.portion.mass_kg,
-        u_kg=flow.portion.u_kg,
-        moisture=flow.portion.moisture,
-        u_moisture=flow.portion.u_moisture,
-    )
-
-
-def _origin(chance: np.random.Generator, simulator: Parameters, material: str) -> dict[str, Decimal]:
-    """The declared origin; a mean second origin spreads from lot to lot in whole percents. Sums to exactly 1."""
-    main = text(simulator, f"{material}.origin", "virgin")
-    second = text(simulator, f"{material}.second_origin", "")
-    if not second:
-        return {main: Decimal(1)}
-    mean = number(simulator, f"{material}.second_share", 0.1)
-    percent = round(100.0 * min(1.0, max(0.0, mean * (1.0 + 0.3 * bounded_normal(chance)))))
-    return {main: 1 - Decimal(percent) / 100, second: Decimal(percent) / 100}
-
-
-def _evidence(chance: np.random.Generator, simulator: Parameters, material: str, lot: str) -> str:
-    """Reference of the delivery's document; now and then it is missing."""
-    missing = number(simulator, f"{material}.without_evidence", 0.0)
-    if chance.random() < missing:
-        return ""
-    return f"{text(simulator, f'{material}.evidence', 'BL')}-{lot}"

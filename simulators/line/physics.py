@@ -1,11 +1,10 @@
-"""The formulas of the simulated machines. Pure; every constant comes from the plant file.
+"""The formulas of the simulated machines. Pure; every constant comes from the plant file, with a mark of its source.
 
-Sources: zone and melt heat balances, power-law viscosity and p ~ N^0.63 are those of a real recycled-polypropylene
-extruder as this project knows it; the constants beside them are engineering knowledge and can be corrected per machine.
+p ~ N^0.63 was measured on a real recycled-polypropylene extruder; the power law with Arrhenius' temperature is the
+textbooks' for polymer melts. Heat in the barrel is in `thermal.py`.
 """
 
-from dataclasses import dataclass
-from math import exp, sqrt
+from math import exp
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +17,8 @@ GAS_CONSTANT = 8.314
 """J/(mol·K)."""
 KELVIN = 273.15
 SECONDS_PER_HOUR = 3600.0
-SHARE_OF_SPEED = 1.4
-"""Shear heat grows with speed to the power 1 + n, with n = 0.40 the flow index of the power law."""
+FLOW_INDEX = 0.40
+"""n of the power law η ~ γ̇^(n−1)."""
 
 
 def quantised(values: Array, resolution: float) -> Array:
@@ -51,6 +50,15 @@ def drying(time_s: Array, *, wet: float, dry: float, time_constant_s: float) -> 
     return dry + (wet - dry) * np.exp(-np.maximum(time_s, 0.0) / time_constant_s)
 
 
+def first_order(values: Array, *, period_s: float, time_constant_s: float, start: float) -> Array:
+    """A first-order lag: τ·dy/dt = x − y from y = start, shape of values, exact where x holds for a period."""
+    from scipy.signal import lfilter  # noqa: PLC0415 - half a second that only a simulation needs
+
+    kept = exp(-period_s / time_constant_s) if time_constant_s > 0.0 else 0.0
+    lagged, _ = lfilter([1.0 - kept], [1.0, -kept], values, zi=[kept * start])
+    return np.asarray(lagged)
+
+
 def die_pressure(speed: Array, *, reference_bar: float, reference_speed: float, exponent: float) -> Array:
     """P = p_ref·(N/N_ref)^0.63, bar: measured 14 bar at 5/min, 28 at 20, 41 at 30, 60 at 40."""
     return np.asarray(reference_bar * (np.maximum(speed, 0.0) / reference_speed) ** exponent)
@@ -61,90 +69,15 @@ def screen_drop(caught_kg: Array, *, clean_bar: float, capacity_kg: float) -> Ar
     return np.asarray(clean_bar * (1.0 + caught_kg / capacity_kg) ** 2)
 
 
-def viscosity_factor(melt_c: float, *, reference_c: float, activation_j_mol: float) -> float:
-    """η/η_ref = exp[Ea/R·(1/T − 1/T_ref)]: a hotter melt is thinner."""
-    return exp(activation_j_mol / GAS_CONSTANT * (1.0 / (melt_c + KELVIN) - 1.0 / (reference_c + KELVIN)))
+def viscosity(melt_c: Array, *, reference_c: Array | float, activation_j_mol: float) -> Array:
+    """η/η_ref = exp[Ea/R·(1/T − 1/T_ref)] at one shear rate: a hotter melt is thinner. Shape of melt_c.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Barrel:
-    """Constants of a heated barrel with n zones, the same for each zone."""
-
-    heater_w: float
-    capacity_j_k: float
-    """Metal of a zone."""
-    melt_j_k: float
-    """Melt inside a zone."""
-    metal_to_melt_w_k: float
-    metal_to_room_w_k: float
-    between_zones_w_k: float
-    melt_cp_j_kg_k: float
-    room_c: float
-    gain: float
-    """Heater duty per °C of error."""
-    integral_s: float
-    integral_band_c: float
-    """The integral only moves while the error is smaller than this: a wide band gives the overshoot of a real loop."""
-
-
-@dataclass(slots=True, kw_only=True)
-class BarrelState:
-    """What changes in a barrel from one instant to the next; each array has shape (n,)."""
-
-    metal_c: Array
-    melt_c: Array
-    integral: Array
-    """Integral part of the heater duty, 0..1."""
-
-
-def barrel_step(
-    barrel: Barrel,
-    state: BarrelState,
-    set_points_c: Array,
-    shear_w: Array,
-    disturbance_w: Array,
-    flow_kg_s: float,
-    dt_s: float,
-) -> None:
-    """Advance metal, melt and controllers by dt_s; arrays have shape (n,).
-
-    metal: C·dT/dt = u·P − hA(T − Tm) − UA(T − Troom) + G(Tprev − 2T + Tnext)
-    melt:  ρ·cp·V·dTm/dt = ṁ·cp·(Tup − Tm) + Qshear + hA(T − Tm)
+    `activation_j_mol` is that at constant shear rate: n times that of the melt flow rate, which is at constant stress.
     """
-    metal, melt = state.metal_c, state.melt_c
-    error = set_points_c - metal
-    moved = state.integral + error * (barrel.gain * dt_s / barrel.integral_s)
-    state.integral = np.where(np.abs(error) < barrel.integral_band_c, np.clip(moved, 0.0, 1.0), state.integral)
-    duty = np.clip(barrel.gain * error + state.integral, 0.0, 1.0)
-
-    to_melt = barrel.metal_to_melt_w_k * (metal - melt)
-    slope = np.diff(metal) * barrel.between_zones_w_k
-    conduction = np.append(slope, 0.0) - np.append(0.0, slope)
-    heat = (
-        duty * barrel.heater_w
-        - to_melt
-        - barrel.metal_to_room_w_k * (metal - barrel.room_c)
-        + conduction
-        + disturbance_w
-    )
-
-    carried_w_k = flow_kg_s * barrel.melt_cp_j_kg_k
-    upstream = np.append(barrel.room_c, melt[:-1])
-    # Implicit in the melt's own temperature: stable for any flow and period.
-    rate_w_k = barrel.melt_j_k / dt_s
-    state.melt_c = (rate_w_k * melt + carried_w_k * upstream + shear_w + barrel.metal_to_melt_w_k * metal) / (
-        rate_w_k + carried_w_k + barrel.metal_to_melt_w_k
-    )
-    state.metal_c = metal + heat * (dt_s / barrel.capacity_j_k)
+    colder = 1.0 / (melt_c + KELVIN) - 1.0 / (reference_c + KELVIN)
+    return np.asarray(np.exp(activation_j_mol / GAS_CONSTANT * colder))
 
 
-def shear_weights(zones: int) -> Array:
-    """How shear heat spreads over the zones, shape (zones,), sum 1: most in the melting zone, least at the ends."""
-    place = (np.arange(zones) + 1.0) / (zones + 1.0)
-    weights = np.sin(np.pi * place) + 0.3
-    return np.asarray(weights / weights.sum())
-
-
-def one_minute_sd(sd: float, *, phi: float, period_s: float) -> float:
-    """Standard deviation of one-minute means of AR(1) noise: sd·sqrt((1 + φ)/(1 − φ)/n)."""
-    return sd * sqrt((1.0 + phi) / (1.0 - phi) * period_s / 60.0)
+def melt_flow_rate(consistency: Array, *, usual: float, index: float) -> Array:
+    """MFR = MFR_usual·(K/K_ref)^(−1/n), g/10 min: the rate at one stress, where γ̇ ~ (τ/K)^(1/n)."""
+    return np.asarray(usual * consistency ** (-1.0 / index))

@@ -27,8 +27,12 @@ class DeviceRows:
     """Place in `boots` of each row."""
     seq: npt.NDArray[np.int64]
     """Number of each row within its boot."""
+    place: Times
+    """Place of each row among the instants at which the device measures: some measure nothing, or it is off."""
+    ended_ns: tuple[int, ...]
+    """When each boot but the last one ended, UTC ns."""
     true: Mapping[str, Array]
-    """Signal id → what was there; NaN = not measured in this row."""
+    """Signal id → what was there; NaN = it is not measured in this row."""
     shown: Mapping[str, Array]
     """Signal id → what the device shows; NaN = nothing."""
 

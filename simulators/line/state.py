@@ -1,15 +1,16 @@
 """What a simulated line carries from one lot to the next, and the small file that lets a restart go on from there."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from filiere.errors import SettingsError
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,10 @@ class Stock:
     material: str
     dry_g: int
     water_g: int
+    composition: Mapping[str, float]
+    """Substance → true share of its dry mass; adds up to 1."""
+    origin: Mapping[str, float]
+    """Origin → true share of its dry mass; adds up to 1."""
     book_kg: Decimal
     """Weighed at its beginning less what was weighed out, wet kg: the chain refuses to take more."""
     u_kg: Decimal
@@ -44,6 +49,14 @@ class CycleStart:
     """Device → number of its next row."""
     machines: Mapping[str, Mapping[str, float]]
     """Device → what its machine remembers: temperatures, screen, tare."""
+    boots: Mapping[str, int] = field(default_factory=dict)
+    """Device → how often it started anew."""
+    onsets: Mapping[str, int] = field(default_factory=dict)
+    """Label of a fault that began with a lot → when, UTC ns."""
+    firsts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Fault and signal → seconds since the onset, and value, of the first reading under the fault."""
+    shift_lots: int = 0
+    """Lots begun since the workshop opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,21 +76,19 @@ class SimulatorState:
     start_ns: int
     """Virtual time of its very first instant."""
     plant_digest: str
+    scenario: str
+    """Its id."""
+    scenario_digest: str
     lines: Mapping[str, LineProgress]
     """Line path → progress."""
+    live: tuple[Mapping[str, Any], ...] = ()
+    """Faults that were added while it ran, as a scenario file writes them."""
     format: int = STATE_FORMAT
 
 
-def first_state(lines: tuple[str, ...], *, seed: int, start_ns: int, plant_digest: str) -> SimulatorState:
-    """A plant that was never used: cold, empty."""
-    progress = {
-        line: LineProgress(
-            cycle=CycleStart(line=line, number=0, start_ns=start_ns, day="", counts={}, stock=(), seq={}, machines={}),
-            sent=0,
-        )
-        for line in lines
-    }
-    return SimulatorState(seed=seed, start_ns=start_ns, plant_digest=plant_digest, lines=progress)
+def first_start(line: str, *, start_ns: int) -> CycleStart:
+    """A line that was never used: cold, empty."""
+    return CycleStart(line=line, number=0, start_ns=start_ns, day="", counts={}, stock=(), seq={}, machines={})
 
 
 def read_state(path: Path) -> SimulatorState | None:
@@ -87,18 +98,23 @@ def read_state(path: Path) -> SimulatorState | None:
         SettingsError: the file is not a state of this version.
     """
     try:
-        state = msgspec.json.decode(path.read_bytes(), type=SimulatorState)
+        body = path.read_bytes()
+        found = msgspec.json.decode(body, type=_Format).format
+        if found != STATE_FORMAT:
+            raise SettingsError(f"{path}: got state format {found}; expected {STATE_FORMAT}: start anew with --fresh")
+        return msgspec.json.decode(body, type=SimulatorState)
     except FileNotFoundError:
         return None
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise SettingsError(
             f"{path}: got a state that cannot be read ({error}); expected one of this version: start anew with --fresh"
         ) from None
-    if state.format != STATE_FORMAT:
-        raise SettingsError(
-            f"{path}: got state format {state.format}; expected {STATE_FORMAT}: start anew with --fresh"
-        )
-    return state
+
+
+class _Format(msgspec.Struct, frozen=True):
+    """As much of a state as every version of it has."""
+
+    format: int
 
 
 def write_state(path: Path, state: SimulatorState) -> None:

@@ -118,7 +118,7 @@ def test_the_buyer_sees_the_verdict_and_the_content_first(visit: Callable[..., P
     assert box is not None
     assert box["y"] < PHONE["height"] / 2
     assert "%" in page.locator(".big").inner_text()
-    assert page.locator("svg.chart:visible").count() == 8
+    assert page.locator("svg.chart:visible").count() == 10
     keep(page, "certificate-fr-phone-first-screen")
     assert complaints == []
 
@@ -316,6 +316,25 @@ def test_an_intake_that_accepts_nothing_is_told_on_top_with_why(
             assert box["y"] + box["height"] <= size["height"]
             keep(page, f"live-{language}-{where}-accepts-nothing")
             page.close()
+    finally:
+        site.stop()
+
+
+def test_devices_that_get_no_answer_are_a_warning_and_the_values_stay_fresh(
+    browser: Browser, copied: Callable[[], Workshop]
+) -> None:
+    workshop = copied()
+    workshop.receipts(problem="the broker refuses the receipts of caux/textile/t1/extruder: Not authorized")
+    site = Site(workshop, free_port())
+    try:
+        page = browser.new_page(viewport=WALL)  # type: ignore[arg-type]  # a TypedDict
+        page.goto(f"{site.url}/live")
+        page.wait_for_selector("#alerts .alert.warning", timeout=WITHIN_S * 1000)
+        told = page.locator("#alerts").inner_text()
+        assert "Les appareils ne reçoivent plus de réponse depuis 61\xa0s" in told
+        assert "Not authorized" in told
+        assert page.locator("main.frozen").count() == 0
+        page.close()
     finally:
         site.stop()
 

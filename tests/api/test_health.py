@@ -38,7 +38,7 @@ def test_alive_is_alive_whatever_the_stores_do(tmp_path: Path) -> None:
 def test_all_is_ready_when_all_is_there(filled: Workshop) -> None:
     status, checks = ready(filled)
     assert status == 200
-    assert list(checks) == ["readings_store", "ledger", "message_log", "intake", "recorder"]
+    assert list(checks) == ["readings_store", "ledger", "message_log", "intake", "recorder", "receipts"]
     assert all(check["ok"] for check in checks.values())
     assert "1 quarantined" in str(checks["recorder"]["detail"])
 
@@ -47,7 +47,12 @@ def test_a_folder_where_nothing_collects_is_not_ready_and_says_what_to_start(tmp
     workshop = Workshop.open(tmp_path / "empty")
     status, checks = ready(workshop)
     assert status == 503
-    assert [name for name, check in checks.items() if not check["ok"]] == ["message_log", "intake", "recorder"]
+    assert [name for name, check in checks.items() if not check["ok"]] == [
+        "message_log",
+        "intake",
+        "recorder",
+        "receipts",
+    ]
     assert "start" in str(checks["recorder"]["detail"])
     assert str(tmp_path) not in str(checks)
     workshop.close()
@@ -150,6 +155,43 @@ def test_an_intake_that_does_not_run_is_told_to_start(copied: Callable[[], Works
     assert "start `filiere collect`" in str(checks["intake"]["detail"])
 
 
+def test_receipts_that_nobody_gets_are_told_with_why(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    workshop.receipts(problem=f"{workshop.settings.log_path}: got another message log than the one that was read")
+    status, checks = ready(workshop)
+    assert status == 503
+    assert [name for name, check in checks.items() if not check["ok"]] == ["receipts"]
+    assert "their outboxes fill" in str(checks["receipts"]["detail"])
+    assert "another message log" in str(checks["receipts"]["detail"])
+    assert str(workshop.settings.data_dir) not in str(checks)
+    assert samples(TestClient(workshop.app))["filiere_receipts_answering",] == 0
+
+
+def test_receipts_that_are_far_behind_the_log_are_not_ready(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    workshop.record(messages=MESSAGES + LAG_MAX + 1, bookmark=MESSAGES + LAG_MAX + 1)
+    workshop.receipts(position=MESSAGES)
+    status, checks = ready(workshop)
+    assert status == 503
+    assert [name for name, check in checks.items() if not check["ok"]] == ["receipts"]
+    assert "catching up" in str(checks["receipts"]["detail"])
+    assert samples(TestClient(workshop.app))["filiere_receipts_lag_messages",] == LAG_MAX + 1
+
+
+@pytest.mark.parametrize("left", ["dead", "nothing", "damage"])
+def test_receipts_that_do_not_run_are_told_to_start(copied: Callable[[], Workshop], left: str) -> None:
+    workshop = copied()
+    workshop.receipts(age_s=600)
+    if left == "nothing":
+        workshop.settings.receipts_status_path.unlink()
+    if left == "damage":
+        workshop.settings.receipts_status_path.write_bytes(b"{\xff\x00")
+    status, checks = ready(workshop)
+    assert status == 503
+    assert [name for name, check in checks.items() if not check["ok"]] == ["receipts"]
+    assert "start `filiere collect`" in str(checks["receipts"]["detail"])
+
+
 def test_a_damaged_message_log_is_said(copied: Callable[[], Workshop]) -> None:
     workshop = copied()
     for suffix in ("-wal", "-shm"):
@@ -193,6 +235,9 @@ def test_metrics_count_the_path_and_the_requests_by_route(filled: Workshop) -> N
     assert after["filiere_intake_acknowledging",] == after["filiere_intake_connected",] == 1
     assert after["filiere_intake_acknowledged_messages_total",] == MESSAGES
     assert after["filiere_recorder_waiting",] == 0
+    assert after["filiere_receipts_answering",] == 1
+    assert after["filiere_receipts_sent_total",] == 7
+    assert after["filiere_receipts_lag_messages",] == 0
     assert after["filiere_device_stored_rows_total", extruder] == MESSAGES - 1
     assert after["filiere_device_quarantined_rows", extruder, "reason=wrong_shape"] == 1
     assert after["filiere_device_account_closes", extruder] == 0

@@ -147,6 +147,15 @@ def test_a_line_that_alone_stops_is_mute_and_one_that_goes_on_is_not(
     assert mute(board) == {T1: False, F1: True}
 
 
+def test_devices_that_get_no_answer_are_told_with_why_and_since_when(copied: Callable[[], Workshop]) -> None:
+    workshop = copied()
+    assert json.loads(live.Board(workshop.app.state.parts).picture())["receipts"] is None
+    workshop.receipts(connected=False)
+    told = json.loads(live.Board(workshop.app.state.parts).picture())["receipts"]
+    assert (told["state"], told["since_s"]) == ("disconnected", 61.0)
+    assert "FILIERE_MQTT_HOST" in told["detail"]
+
+
 def test_an_intake_that_accepts_nothing_is_told_with_why_and_since_when(copied: Callable[[], Workshop]) -> None:
     workshop = copied()
     board = live.Board(workshop.app.state.parts)

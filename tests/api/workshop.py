@@ -11,8 +11,10 @@ import msgspec
 from fastapi import FastAPI
 
 from api.app import create_app
-from collector.intake.status import STATUS_BYTES, IntakeStatus
+from collector.intake.status import IntakeStatus
+from collector.receipts.status import ReceiptsStatus
 from collector.recorder.book import ChunkRecord, Progress, Quarantined, RecordBook
+from collector.status import STATUS_BYTES
 from filiere.clock import NS_PER_S, parse_time
 from filiere.events import PRODUCT, RESIDUE, Event, Portion, Received, RunClosed, RunStarted, event_json
 from filiere.ledger import Ledger
@@ -243,9 +245,25 @@ class Workshop:
         )
         self.settings.intake_status_path.write_bytes(msgspec.json.encode(status).ljust(STATUS_BYTES))
 
+    def receipts(
+        self, *, position: int = MESSAGES, connected: bool = True, problem: str | None = None, age_s: float = 1.0
+    ) -> None:
+        """What the receipts process said of itself, `age_s` ago, after a minute of it."""
+        written_ns = self.now_ns - round(age_s * NS_PER_S)
+        status = ReceiptsStatus(
+            connected=connected,
+            problem=problem,
+            since_ns=written_ns - MINUTE_NS,
+            updated_ns=written_ns,
+            position=position,
+            answered=7,
+        )
+        self.settings.receipts_status_path.write_bytes(msgspec.json.encode(status).ljust(STATUS_BYTES))
+
     def record(self, *, messages: int, bookmark: int, problem: str | None = None, age_s: float = 1.0) -> None:
         """A message log of so many messages, and a recorder that has done some of them, one refused."""
         self.intake(age_s=age_s)
+        self.receipts(position=messages, age_s=age_s)
         with MessageLog.open(self.settings.log_path) as log:
             missing = messages - log.head()
             log.append([(b"filiere/v1/caux/textile/t1/extruder/readings", b"{}", self.now_ns)] * missing)

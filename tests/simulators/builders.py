@@ -1,7 +1,9 @@
 """A plant, a state and whole cycles with sane defaults."""
 
 import json
+import math
 from collections import defaultdict
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -10,11 +12,14 @@ from filiere.clock import NS_PER_S, parse_time
 from filiere.events import Event, parse_event
 from filiere.plant import Plant, Unit
 from filiere.plant_file import load_plant
+from simulators.faults.catalogue import KINDS
+from simulators.faults.fault import Fault, Onset
 from simulators.line.cycle import Cycle, Publication, run_cycle
-from simulators.line.operator import Stage
 from simulators.line.physics import Array
+from simulators.line.plan import Stage
 from simulators.line.simulation import beginning
 from simulators.line.state import SimulatorState
+from simulators.scenarios.scenario import NORMAL, Calendar, Scenario
 
 START_NS = parse_time("2026-03-11T06:00:00Z")
 TEXTILE, FLAX = "caux/textile/t1", "caux/flax/f1"
@@ -38,6 +43,47 @@ def cycles(line: str, count: int = 2, seed: int = 1) -> tuple[tuple[Cycle, tuple
         cycle = run_cycle(caux(), start, state(seed))
         made.append((cycle, tuple(cycle.publications)))
         start = cycle.following
+    return tuple(made)
+
+
+def fault(
+    kind: str,
+    target: str = "",
+    *,
+    line: str = TEXTILE,
+    after_s: float = 0.0,
+    lot: int | None = None,
+    step: str = "",
+    duration_s: float | None = None,
+    severity: float | None = None,
+    label: str = "",
+) -> Fault:
+    """A fault of this kind, as bad and as long as usual, from the beginning."""
+    found = KINDS[kind]
+    usual = math.nan if found.scale is None else found.scale.usual
+    return found(
+        label=label or f"{kind}-{target}",
+        line=line,
+        target=target,
+        onset=Onset(after_s=after_s, lot=lot, step=step),
+        duration_s=found.usual_duration_s if duration_s is None else duration_s,
+        severity=usual if severity is None else severity,
+    )
+
+
+def scenario(*faults: Fault, calendar: Calendar | None = None) -> Scenario:
+    return replace(NORMAL, faults=faults, calendar=calendar)
+
+
+@cache
+def with_faults(*faults: Fault, count: int = 1, seed: int = 1) -> tuple[Cycle, ...]:
+    """The first lot cycles of the faults' line."""
+    line = faults[0].line
+    start = state(seed).lines[line].cycle
+    made = []
+    for _ in range(count):
+        made.append(run_cycle(caux(), start, state(seed), scenario=scenario(*faults)))
+        start = made[-1].following
     return tuple(made)
 
 

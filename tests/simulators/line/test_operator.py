@@ -4,11 +4,14 @@ from decimal import Decimal
 import pytest
 
 from filiere.chain import fold
+from filiere.clock import NS_PER_S
 from filiere.events import Received, RunClosed, RunStarted
 from filiere.plant import Plant
 from processing.balance import mass_balance
 from processing.claims import claim
-from simulators.line.operator import Plan, plan_cycle
+from simulators.line.material import aired
+from simulators.line.operator import plan_cycle
+from simulators.line.plan import Plan
 from tests.simulators.builders import FLAX, TEXTILE, caux, cycles, events, state
 
 LOTS = 60
@@ -22,13 +25,14 @@ def plans(line: str, *, count: int = LOTS, seed: int = 1, plant: Plant | None = 
     for _ in range(count):
         plan = plan_cycle(plant, plant.line(line), start, seed=seed)
         made.append(plan)
+        stop_ns = start.start_ns + plan.duration_s * NS_PER_S
         start = replace(
             start,
             number=start.number + 1,
-            start_ns=start.start_ns + plan.duration_s * 1_000_000_000,
+            start_ns=stop_ns,
             day=plan.day,
             counts=plan.counts,
-            stock=plan.stock,
+            stock=aired(plant, plant.line(line), plan.stock, start.start_ns, stop_ns),
         )
     return made
 
