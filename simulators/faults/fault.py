@@ -17,8 +17,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from filiere.plant import Label, Signal
+from filiere.plant import Label, Line, Signal, Unit
 from simulators.line.physics import Array, Times
+
+FOREVER_NS = 2**63 - 1
+"""End of a window that does not end, UTC ns."""
 
 
 class Layer(StrEnum):
@@ -40,7 +43,9 @@ class Target(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Onset:
-    """When a fault begins: so long after the simulation's beginning, or after a lot's feed began."""
+    """When a fault begins: so long after the simulation's beginning, or after a lot's feed began (or its setup: see
+    `Fault.from_setup`).
+    """
 
     after_s: float
     lot: int | None = None
@@ -68,6 +73,10 @@ class Severity:
     low: float = 0.0
     high: float = math.inf
 
+    def unit_at(self, signal: Signal | None) -> str:
+        """`signal/h` → `Cel/h`: the unit where that signal is aimed at; None = more than one."""
+        return self.unit if signal is None else self.unit.replace("signal", signal.unit)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
@@ -77,12 +86,18 @@ class Fault:
     """Its name in scenario files, lower case with underscores."""
     layer: ClassVar[Layer]
     aims_at: ClassVar[Target]
+    """The smallest thing that has it. Aimed at a device or a line, it is at every such thing in there."""
     words: ClassVar[Label]
     """What is wrong, for people."""
     scale: ClassVar[Severity | None] = None
     """None = it is there or not."""
     excludes: ClassVar[str] = ""
     """Two faults of one such group cannot be at one target at one time; empty = it can be with any other."""
+    usual_duration_s: ClassVar[float] = math.inf
+    """Where none is said. A kind whose usual one is finite has to end."""
+    from_setup: ClassVar[bool] = False
+    """An onset with a lot is counted from when its step was made ready: deliveries, drying and the run's start come
+    before the feed."""
 
     label: str
     """Truth label: unique in a simulation."""
@@ -110,11 +125,29 @@ class Fault:
         """It is aimed at this signal of this device."""
         return self.device in ("", device) and self.signal in ("", signal)
 
+    @classmethod
+    def suits(cls, line: Line, unit: Unit, signal: Signal | None) -> bool:  # noqa: ARG003 - for the kinds that choose
+        """Whether this signal of this device can have it; `signal` is None for a kind that aims at devices."""
+        return True
+
 
 class ProcessFault(Fault):
     """The machine itself: the model of the unit asks for it by class, and does what it means."""
 
     layer = Layer.PROCESS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """The readings of one signal under a fault, from its onset on. Arrays have shape (n,)."""
+
+    values: Array
+    """What was shown without it; the first is the one at the onset, whichever those after it are."""
+    since_s: Array
+    """Time since the onset."""
+    signal: Signal
+    chance: np.random.RandomState
+    """Of this fault and signal alone."""
 
 
 class SensorFault(Fault, ABC):
@@ -125,10 +158,10 @@ class SensorFault(Fault, ABC):
     """It acts on the rounded number, not on the sensor before it."""
 
     @abstractmethod
-    def distort(self, values: Array, since_s: Array, signal: Signal, chance: np.random.RandomState) -> Array:
-        """What is shown for `values` of the rows within the window, shape (n,); `since_s` is their time since onset.
+    def distort(self, stretch: Stretch) -> Array:
+        """What is shown instead of `stretch.values`, shape (n,); NaN = nothing.
 
-        NaN = nothing is shown. Row i of the answer depends on rows 0 … i alone.
+        Row i of the answer depends on rows 0 … i alone.
         """
 
 
@@ -140,6 +173,16 @@ class ClockFault(Fault, ABC):
     @abstractmethod
     def stamps(self, time_ms: Times, since_s: Array, timezone: str) -> Times:
         """What the device's clock says at `time_ms` (UTC ms, shape (n,)) within the window."""
+
+
+class RestartFault(Fault, ABC):
+    """The device starts anew: a new boot, whose numbers begin at 0."""
+
+    layer = Layer.SENSOR
+
+    @abstractmethod
+    def off(self, window: Window) -> Sequence[Window]:
+        """When the device is off, in time order; each time it comes back as a new boot."""
 
 
 class NetworkFault(Fault, ABC):

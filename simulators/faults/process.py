@@ -1,29 +1,59 @@
 """Faults of the machines. What each one means physically is in the model of the unit, which asks for it by class."""
 
-from filiere.plant import Label
+from filiere.plant import Label, Line, Signal, Unit
 from simulators.faults.fault import ProcessFault, Severity, Target
 
+ZONE_PREFIX = "barrel_temp_z"
+FEEDS = ("fibre_feed", "polymer_feed")
+THROUGHPUT = "throughput"
+"""What an extruder without feeders of its own is fed with."""
 
-class HeaterOpen(ProcessFault):
+
+def _is(unit: Unit, model: str) -> bool:
+    """The unit behaves as this model of a machine."""
+    return unit.simulator.get("model") == model
+
+
+class HeaterFault(ProcessFault):
+    """Of the heater of one barrel zone."""
+
+    aims_at = Target.SIGNAL
+    excludes = "heater"
+
+    @classmethod
+    def suits(cls, line: Line, unit: Unit, signal: Signal | None) -> bool:  # noqa: ARG003 - see Fault.suits
+        """A heated zone of an extruder."""
+        return _is(unit, "extruder") and signal is not None and signal.id.startswith(ZONE_PREFIX)
+
+
+class FeederFault(ProcessFault):
+    """Of one feeder."""
+
+    aims_at = Target.SIGNAL
+    excludes = "feeder"
+
+    @classmethod
+    def suits(cls, line: Line, unit: Unit, signal: Signal | None) -> bool:  # noqa: ARG003 - see Fault.suits
+        """A flow of a loss-in-weight feeder."""
+        return _is(unit, "feeder") and signal is not None and signal.id in FEEDS
+
+
+class HeaterOpen(HeaterFault):
     """A heater gives no more heat: its controller goes to full duty, and the zone falls to what its neighbours give."""
 
     kind = "heater_open"
-    aims_at = Target.SIGNAL
     words = Label(fr="Résistance de chauffe coupée", en="Heater open")
     scale = Severity(
         label=Label(fr="part de puissance perdue", en="share of power lost"), unit="1", usual=1.0, high=1.0
     )
-    excludes = "heater"
 
 
-class RelayStuckOn(ProcessFault):
+class RelayStuckOn(HeaterFault):
     """A relay does not open any more: the heater heats whatever the controller asks."""
 
     kind = "relay_stuck_on"
-    aims_at = Target.SIGNAL
     words = Label(fr="Relais collé fermé", en="Relay stuck on")
     scale = Severity(label=Label(fr="part de puissance", en="share of power"), unit="1", usual=1.0, high=1.0)
-    excludes = "heater"
 
 
 class ScreenClog(ProcessFault):
@@ -31,29 +61,37 @@ class ScreenClog(ProcessFault):
 
     kind = "screen_clog"
     aims_at = Target.DEVICE
+    excludes = "screen"
     words = Label(fr="Filtre qui se colmate", en="Screen clogging")
     scale = Severity(
-        label=Label(fr="fois l'impureté usuelle", en="times the usual dirt"), unit="1", usual=10.0, low=1.0
+        label=Label(fr="fois l'impureté usuelle", en="times the usual dirt"), unit="1", usual=10.0, low=1.0, high=1000.0
     )
 
+    @classmethod
+    def suits(cls, line: Line, unit: Unit, signal: Signal | None) -> bool:  # noqa: ARG003 - see Fault.suits
+        """An extruder with a screen."""
+        return _is(unit, "extruder") and float(unit.simulator.get("screen_clean_bar", 0.0)) > 0.0
 
-class FeederStarve(ProcessFault):
+
+class FeederStarve(FeederFault):
     """Less material comes out of a feeder than it is asked for."""
 
     kind = "feeder_starve"
-    aims_at = Target.SIGNAL
     words = Label(fr="Doseur sous-alimenté", en="Feeder starved")
     scale = Severity(label=Label(fr="part manquante", en="share missing"), unit="1", usual=0.3, high=1.0)
-    excludes = "feeder"
+
+    @classmethod
+    def suits(cls, line: Line, unit: Unit, signal: Signal | None) -> bool:
+        """A feeder; or, on a line without any, what the extruder is fed with."""
+        alone = _is(unit, "extruder") and not any(_is(each, "feeder") for each in line.units)
+        return super().suits(line, unit, signal) or (alone and signal is not None and signal.id == THROUGHPUT)
 
 
-class FeederBridge(ProcessFault):
+class FeederBridge(FeederFault):
     """Material bridges over the screw: the flow stops, and the bridge breaks now and then."""
 
     kind = "feeder_bridge"
-    aims_at = Target.SIGNAL
     words = Label(fr="Voûte dans la trémie", en="Bridge in the hopper")
-    excludes = "feeder"
 
 
 class RefillSurge(ProcessFault):
@@ -61,8 +99,14 @@ class RefillSurge(ProcessFault):
 
     kind = "refill_surge"
     aims_at = Target.DEVICE
+    excludes = "refill"
     words = Label(fr="Surdosage au remplissage", en="Surge at refill")
     scale = Severity(label=Label(fr="part de trop", en="share too much"), unit="1", usual=0.15, high=2.0)
+
+    @classmethod
+    def suits(cls, line: Line, unit: Unit, signal: Signal | None) -> bool:  # noqa: ARG003 - see Fault.suits
+        """Loss-in-weight feeders."""
+        return _is(unit, "feeder")
 
 
 class WetFeed(ProcessFault):
@@ -70,10 +114,21 @@ class WetFeed(ProcessFault):
 
     kind = "wet_feed"
     aims_at = Target.DEVICE
+    excludes = "moisture"
+    from_setup = True
     words = Label(fr="Matière humide", en="Wet feed")
     scale = Severity(
-        label=Label(fr="fois l'humidité usuelle", en="times the usual moisture"), unit="1", usual=4.0, low=1.0
+        label=Label(fr="fois l'humidité usuelle", en="times the usual moisture"),
+        unit="1",
+        usual=4.0,
+        low=1.0,
+        high=20.0,
     )
+
+    @classmethod
+    def suits(cls, line: Line, unit: Unit, signal: Signal | None) -> bool:  # noqa: ARG003 - see Fault.suits
+        """A dryer."""
+        return _is(unit, "dryer")
 
 
 class WrongPolymer(ProcessFault):
@@ -81,6 +136,7 @@ class WrongPolymer(ProcessFault):
 
     kind = "wrong_polymer"
     aims_at = Target.DEVICE
+    excludes = "polymer"
     words = Label(fr="Mauvais polymère", en="Wrong polymer")
     scale = Severity(
         label=Label(fr="fois la viscosité usuelle", en="times the usual viscosity"),
@@ -89,3 +145,8 @@ class WrongPolymer(ProcessFault):
         low=0.05,
         high=20.0,
     )
+
+    @classmethod
+    def suits(cls, line: Line, unit: Unit, signal: Signal | None) -> bool:  # noqa: ARG003 - see Fault.suits
+        """An extruder."""
+        return _is(unit, "extruder")
