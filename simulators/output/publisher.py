@@ -4,17 +4,17 @@ What is in the outbox is on the disk: the simulation never goes back behind it, 
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from collector.codec import TOPIC_ROOT
+from collector.codec import parse_topic
 from collector.outbox import Numbered, Outbox, OutboxFull, Sender
-from collector.receipts.receipt import numbers_of
 from filiere.clock import NS_PER_S, Clock, system_clock
-from simulators.line.cycle import Publication
+from simulators.line.delivery import Publication
 from simulators.line.simulation import sent
 from simulators.line.state import SimulatorState
+from simulators.output.progress import Progress
 
 BATCH_MAX, BATCH_S = 1_000, 0.25
 """Messages that are committed together, at most, and from how long."""
@@ -28,23 +28,6 @@ LAST_S, LISTENING_S = 5.0, 2.0
 NOTE_S = 0.5
 RATE_SPAN = 10
 """Notes over which the rates are averaged."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How a publishing goes."""
-
-    virtual_ns: int
-    """Virtual time of the last publication, UTC ns."""
-    published: int
-    """In the outbox, or through it, since the start."""
-    waiting: int
-    """Messages without a receipt."""
-    messages_per_s: float
-    rate: float
-    """Virtual seconds a second."""
-    problem: str | None
-    """Why nothing goes through; None = all is well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +49,27 @@ class Pace:
 class Publisher:
     """Between a simulation and an outbox with its sender."""
 
-    def __init__(self, outbox: Outbox, sender: Sender, state: SimulatorState, *, clock: Clock = system_clock) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        sender: Sender,
+        state: SimulatorState,
+        *,
+        clock: Clock = system_clock,
+        watch: Callable[[Publication], None] | None = None,
+    ) -> None:
         self.state = state
         """What is in the outbox: a restart from here goes on behind it."""
         self.published = 0
+        self.virtual_ns = 0
+        """Simulated time of the last publication; 0 = there was none."""
+        self.lots: Counter[str] = Counter()
+        """Line path → lots whose closing is among what was published."""
         self._outbox = outbox
         self._sender = sender
         self._clock = clock
+        self._watch = watch
+        self._pace: Pace | None = None
         self._full: str | None = None
 
     def publish_all(
@@ -85,18 +82,19 @@ class Publisher:
     ) -> bool:
         """Publish at `speed` until the stream ends or `stop` says so. Returns False when stopped.
 
-        `note` is called about twice a second, to show the progress and to keep the state.
+        `note` is called about twice a second, to show the progress and to keep the state. Called again, it keeps the
+        pace it had.
 
         Raises:
             OutboxUnusable: the outbox's file fails.
         """
         meter = _Meter(note)
-        pace: Pace | None = None
         batch: list[Publication] = []
         began_s = time.monotonic()
         for publication in publications:
-            pace = pace or Pace(speed=speed, virtual_ns=publication.time_ns, wall_ns=self._clock())
-            due_ns = pace.due_ns(publication.time_ns)
+            if self._pace is None or self._pace.speed != speed:
+                self._pace = Pace(speed=speed, virtual_ns=publication.time_ns, wall_ns=self._clock())
+            due_ns = self._pace.due_ns(publication.time_ns)
             early = self._clock() < due_ns
             if early or len(batch) >= BATCH_MAX or time.monotonic() - began_s >= BATCH_S:
                 if not self._put(batch, stop, meter):
@@ -133,6 +131,7 @@ class Publisher:
         return Progress(
             virtual_ns=virtual_ns,
             published=self.published,
+            lots=self.lots.total(),
             waiting=self._outbox.messages,
             messages_per_s=messages_per_s,
             rate=rate,
@@ -155,6 +154,11 @@ class Publisher:
                 continue
             self._full = None
             self.published += len(batch)
+            self.lots.update(publication.cycle.line for publication in batch if publication.closes)
+            self.virtual_ns = batch[-1].time_ns
+            if self._watch is not None:
+                for publication in batch:
+                    self._watch(publication)
             for publication in {publication.cycle.line: publication for publication in batch}.values():
                 self.state = sent(self.state, publication)
             break
@@ -163,16 +167,13 @@ class Publisher:
 
 
 def _numbered(publication: Publication) -> Numbered:
-    found = numbers_of(publication.topic.encode(), publication.payload)
-    if found is None:
-        raise AssertionError(f"{publication.topic}: a simulated message without numbers")
-    device, identity = found
+    topic = parse_topic(publication.topic.encode())
     return Numbered(
-        device=device,
-        kind=publication.topic.removeprefix(f"{TOPIC_ROOT}/{device}/"),
-        boot=identity.boot,
-        seq=identity.seq,
-        rows=identity.rows,
+        device=topic.device_path,
+        kind=topic.kind,
+        boot=publication.boot,
+        seq=publication.seq,
+        rows=max(1, publication.stop - publication.start),  # an event takes one number
         payload=publication.payload,
     )
 

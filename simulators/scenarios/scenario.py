@@ -1,9 +1,12 @@
 """A scenario: which simulated time is told of a plant, and what goes wrong in it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from filiere.plant import Label
 from simulators.faults.fault import Fault
+
+DAYS_OF_WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,10 @@ class Scenario:
     faults: tuple[Fault, ...] = ()
     digest: str = ""
     """SHA-256 of the scenario file, hex; empty = it was made in code."""
+
+    def with_faults(self, changed: Iterable[Fault]) -> "Scenario":
+        """The same with these faults too; one with the label of another stands instead of it."""
+        return replace(self, faults=tuple({fault.label: fault for fault in (*self.faults, *changed)}.values()))
 
 
 NORMAL = Scenario(
