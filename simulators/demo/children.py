@@ -137,7 +137,12 @@ class Children:
 
 def filiere_command(*arguments: str) -> list[str]:
     """`filiere` of the same installation, whatever PATH says."""
-    return [sys.executable, "-m", "filiere", *arguments]
+    return module_command("filiere", *arguments)
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """A module of the same installation that is a program."""
+    return [sys.executable, "-m", module, *arguments]
 
 
 def tail_of(path: Path) -> str:

@@ -7,29 +7,33 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeGuard
 from zoneinfo import ZoneInfo
 
 from collector.accounts.audit import SILENT_S_MAX, RecorderState, recorder_state
-from collector.condition import intake_trouble
+from collector.condition import Trouble, intake_trouble, receipts_trouble
 from filiere.chain import Chain, Run
 from filiere.clock import NS_PER_S, from_ns
 from filiere.errors import FiliereError, NotAuthentic, NotFound
 from filiere.ledger import Ledger
 from filiere.message_log import MessageLog
-from filiere.plant import Limits, Line, Plant, Signal, limits_of
+from filiere.plant import Label, Limits, Line, Plant, Signal, limits_of
 from filiere.readings import Latest
 from filiere.readings_store import ReadingsStore, open_store
 from filiere.settings import Settings
+from filiere.terminal import Language
 from processing.certificate import read_certificate
 from processing.files import REFUSAL_SUFFIX, read_refusal
 from processing.release import WORDS
+from simulators.output.live_faults import FOLDER, FaultFolder, words_of
 
 RATE_POINTS = 8
 SHOWN_SIGNALS = 4
 STARTING_MESSAGES = 200
 """A recorder that has not begun by then has failed; it begins within some seconds."""
+REFUSED = Label(fr="refusé", en="refused")
 FRACTION = "1"
-UNITS = {FRACTION: "%", "Cel": "°C", "/min": "tr/min"}
+UNITS = {FRACTION: "%", "Cel": "°C", "/min": "tr/min", "kW.h": "kWh", "g/(10.min)": "g/10 min"}
 """UCUM code → what people write, where they differ."""
 
 
@@ -64,6 +68,10 @@ class View:
     messages_per_s: float
     log_lag: int
     quarantined: int
+    waiting: int
+    """Messages in the simulator's outbox."""
+    faults: tuple[str, ...]
+    """What the simulator lets go wrong now: `Filtre qui se colmate, Textile T1, extrudeuse (clog-1)`."""
     problems: tuple[str, ...]
     """What is wrong, in words, and what to do."""
 
@@ -79,7 +87,7 @@ class Finished:
     u95: Decimal | None
     bio_based: Decimal = Decimal(0)
     verdict: str
-    """In French."""
+    """In the language of who looks."""
     address: str
     """Where its page is; empty when it was refused."""
     reasons: tuple[str, ...] = ()
@@ -99,12 +107,18 @@ class Observer:
 
     settings: Settings
     plant: Plant
+    language: Language = "fr"
+    """Of verdicts and reasons."""
     _store: ReadingsStore | None = None
     _ledger: Ledger | None = None
     _log: MessageLog | None = None
     _began_ns: int = field(default_factory=time.time_ns)
     _rates: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RATE_POINTS))
     _told: set[str] = field(default_factory=set)
+    _faults: FaultFolder = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._faults = FaultFolder(self.settings.data_dir / FOLDER, self.plant)
 
     def close(self) -> None:
         """Close the files."""
@@ -140,13 +154,14 @@ class Observer:
         head, recorder = self.log_head(), self.recorder()
         self._rates.append((time.monotonic(), head))
         (then_s, then), (now_s, now) = self._rates[0], self._rates[-1]
-        problems = [self._intake_problem(), _problem(recorder, head, since_ns=self._began_ns)]
+        problems = [*self._collector_problems(), _problem(recorder, head, since_ns=self._began_ns)]
+        running = self._faults.running()
         newest_ns = 0
         lines: tuple[LineView, ...] = ()
         try:
             chain = self.chain()
             lines = tuple(self._line(line, chain) for line in self.plant.lines)
-            newest_ns = max((reading.time_ns for line in self.plant.lines for reading in self._latest(line)), default=0)
+            newest_ns = max((reading.time_ns for line in self.plant.lines for reading in self.latest(line)), default=0)
         except FiliereError as error:
             problems = [f"les données ne se lisent pas : {error}"]
         return View(
@@ -156,19 +171,24 @@ class Observer:
             messages_per_s=(now - then) / (now_s - then_s) if now_s > then_s else 0.0,
             log_lag=max(0, head - recorder.bookmark) if recorder is not None else head,
             quarantined=recorder.quarantined if recorder is not None else 0,
+            waiting=running.waiting if running is not None else 0,
+            faults=tuple(words_of(fault, self.plant).fr for fault in running.active) if running is not None else (),
             problems=tuple(problem for problem in problems if problem),
         )
 
-    def _intake_problem(self) -> str:
-        """Why nothing is accepted, in words; empty = all is well, or not begun yet."""
-        trouble = intake_trouble(self.settings.intake_status_path, time.time_ns())
-        if trouble is None or trouble.state in ("absent", "silent"):
-            return ""
-        return f"rien n'est accepté, les mesures attendent : {trouble.words}"
+    def _collector_problems(self) -> Iterator[str]:
+        """Why nothing is accepted, or nobody answered, in words; nothing = all is well, or not begun yet."""
+        intake = intake_trouble(self.settings.intake_status_path, time.time_ns())
+        if _begun(intake):
+            yield f"rien n'est accepté, les mesures attendent : {intake.words}"
+            return
+        receipts = receipts_trouble(self.settings.receipts_status_path, time.time_ns())
+        if _begun(receipts):
+            yield f"les appareils ne reçoivent pas de réponse et gardent tout : {receipts.words}"
 
     def _line(self, line: Line, chain: Chain) -> LineView:
         run = chain.open_run(line.path)
-        latest = {reading.key: reading for reading in self._latest(line)}
+        latest = {reading.key: reading for reading in self.latest(line)}
         recipe = next((each for each in line.step(run.step).recipes if each.id == run.recipe), None) if run else None
         judged = {signal.key for signal in line.signals_of(line.step(run.step))} if run is not None else set()
         return LineView(
@@ -185,7 +205,8 @@ class Observer:
             ),
         )
 
-    def _latest(self, line: Line) -> tuple[Latest, ...]:
+    def latest(self, line: Line) -> tuple[Latest, ...]:
+        """The last reading of each signal of a line."""
         self._store = self._store or open_store(self.settings)
         return self._store.latest(line.path)
 
@@ -209,9 +230,9 @@ class Observer:
                     mass_kg="",
                     recycled=None,
                     u95=None,
-                    verdict="refusé",
+                    verdict=REFUSED.in_language(self.language),
                     address="",
-                    reasons=tuple(label.fr for label in read_refusal(path)),
+                    reasons=tuple(label.in_language(self.language) for label in read_refusal(path)),
                 )
             statement = read_certificate(path.read_bytes()).statement
         except (NotAuthentic, NotFound, OSError, KeyError, TypeError, ValueError):
@@ -223,7 +244,7 @@ class Observer:
             recycled=Decimal(statement.claim.recycled_content),
             u95=Decimal(statement.claim.u95),
             bio_based=Decimal(statement.claim.bio_based),
-            verdict=WORDS[statement.release.verdict].fr,
+            verdict=WORDS[statement.release.verdict].in_language(self.language),
             address=f"{self.settings.public_base_url}/certificates/{path.stem}",
         )
 
@@ -234,6 +255,11 @@ class Observer:
             for run in self.chain().runs.values()
             if run.closed and self.plant.line(run.line).step(run.step).certified
         )
+
+
+def _begun(trouble: Trouble | None) -> TypeGuard[Trouble]:
+    """Of a process that has begun: at the start of the demo none has."""
+    return trouble is not None and trouble.state not in ("absent", "silent")
 
 
 def _shown(line: Line, run: Run | None) -> tuple[Signal, ...]:

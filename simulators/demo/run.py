@@ -26,11 +26,14 @@ from filiere.plant_file import load_plant
 from filiere.settings import Settings, load_settings, variable
 from processing.certificate import read_certificate, verify
 from processing.files import REFUSAL_SUFFIX, archive_path, certificate_path, refusal_path
-from simulators.demo.children import Child, Children, Interrupted, filiere_command
+from simulators.demo.children import Child, Children, Interrupted, filiere_command, module_command
 from simulators.demo.observation import Finished, Observer
 from simulators.demo.services import Found, find_broker, find_store, refuse_taken_port
 from simulators.demo.view import Screen
-from simulators.output.simulate import OUTBOX_FILE, STATE_FILE, stop_signals
+from simulators.output.live_faults import FOLDER as FAULTS
+from simulators.output.signals import stop_signals
+from simulators.output.simulate import OUTBOX_FILE, STATE_FILE
+from simulators.scenarios.scenario_file import load_scenario
 
 DRAIN_S = 60.0
 STABLE_S = 0.5
@@ -40,7 +43,7 @@ LOGS, LOCK = "logs", "demo.lock"
 EXIT_OK, EXIT_NOT_PROVEN, EXIT_ERROR = 0, 1, 2
 REMADE = (
     *("messages.sqlite", "recorder.sqlite", "readings.sqlite", "ledger.sqlite", STATE_FILE, OUTBOX_FILE),
-    *("intake.status", "subscriptions.json", WRITTEN_OFF, REQUESTS),
+    *("intake.status", "receipts.status", "subscriptions.json", WRITTEN_OFF, REQUESTS, FAULTS),
     *("archive", "certificates", "broker", "influxdb", LOGS),
 )
 """What `--fresh` removes, and nothing else: the issuer's keys stay, certificates that were handed out need them."""
@@ -58,6 +61,7 @@ class DemoOrder:
     port: int | None = None
     data_dir: Path | None = None
     seed: int | None = None
+    scenario: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,6 +88,8 @@ def run_demo(order: DemoOrder) -> int:
     """
     settings = _settings(order)
     plant = load_plant(settings.plant)
+    if order.scenario:
+        load_scenario(order.scenario, plant)  # what is wrong there is told before anything is started
     screen = Screen(as_json=order.as_json)
     refuse_taken_port(settings.api_host, settings.api_port)
     if order.fresh and settings.ledger_url:
@@ -175,9 +181,11 @@ def _start(demo: _Demo) -> None:
         arguments += ["--lots", str(order.lots)]
     if order.seed is not None:
         arguments += ["--seed", str(order.seed)]
+    if order.scenario:
+        arguments += ["--scenario", order.scenario]
     demo.simulator = children.start("simulate", filiere_command("simulate", *arguments))
     # After the simulator: the first reading comes sooner when they do not all start at once.
-    children.start("serve", filiere_command("serve", "--stop-with-stdin"))
+    children.start("serve", module_command("simulators.demo.serve"))
     children.start("certificate", filiere_command("certificate", "issue", "--watch"))
 
 

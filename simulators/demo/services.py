@@ -50,23 +50,24 @@ def find_broker(settings: Settings, children: Children) -> Found:
             )
         return Found(name="courtier du réglage", address=f"{settings.mqtt_host}:{settings.mqtt_port}")
     port = free_port()
-    folder = settings.data_dir / "broker"
-    folder.mkdir(parents=True, exist_ok=True)
     mosquitto = shutil.which("mosquitto")
-    if mosquitto:
-        configuration = folder / "mosquitto.conf"
-        configuration.write_text(_mosquitto(port, folder), encoding="utf-8")
-        children.start("courtier", [mosquitto, "-c", str(configuration)])
-        name = "Mosquitto"
-    else:
-        configuration = folder / "iotcore.toml"
-        configuration.write_text(_IOTCORE.format(host=HOST, port=port, payload=PAYLOAD_BYTES_MAX), encoding="utf-8")
-        command = [sys.executable, "-m", "iotcore", "--config", str(configuration), "--log-level", "CRITICAL"]
-        children.start("courtier", command)
-        name = "courtier embarqué (iotcore)"
+    name = "Mosquitto" if mosquitto else "courtier embarqué (iotcore)"
+    children.start("courtier", broker_command(settings.data_dir / "broker", port, mosquitto=mosquitto))
     children.wait_until("démarrage du courtier MQTT", lambda: answers(HOST, port), timeout_s=BROKER_START_S)
     pointing = {variable("mqtt_host"): HOST, variable("mqtt_port"): str(port)}
     return Found(name=name, address=f"{HOST}:{port}", settings=pointing)
+
+
+def broker_command(folder: Path, port: int, *, mosquitto: str | None) -> list[str]:
+    """What starts a broker that listens on `port` and keeps its files in `folder`: that program, else iotcore."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if mosquitto:
+        configuration = folder / "mosquitto.conf"
+        configuration.write_text(_mosquitto(port, folder), encoding="utf-8")
+        return [mosquitto, "-c", str(configuration)]
+    configuration = folder / "iotcore.toml"
+    configuration.write_text(_IOTCORE.format(host=HOST, port=port, payload=PAYLOAD_BYTES_MAX), encoding="utf-8")
+    return [sys.executable, "-m", "iotcore", "--config", str(configuration), "--log-level", "CRITICAL"]
 
 
 def find_store(settings: Settings, children: Children) -> Found:

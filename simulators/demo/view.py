@@ -14,7 +14,7 @@ from collector.accounts.audit import DeviceAccount
 from filiere.settings import Settings
 from simulators.demo.observation import Finished, View
 from simulators.demo.services import Found
-from simulators.output.simulate import thousands
+from simulators.output.progress import thousands
 
 PARTS = ("Courtier MQTT", "Base des mesures", "Écrans", "Registre des événements")
 PLAIN_S = 5.0
@@ -46,6 +46,7 @@ class Screen:
         table.add_row("Adresses", "page en direct", f"{base}/live")
         table.add_row("", "lots", f"{base}/batches")
         table.add_row("", "interface pour programmes", f"{base}/docs")
+        table.add_row("", "déclencher une faute", f"{base}/simulator/faults (voir docs/console.md)")
         table.add_row("Données", str(settings.data_dir.resolve()), "Ctrl-C arrête tout")
         self._console.print(table)
 
@@ -82,6 +83,8 @@ class Screen:
         for line in view.lines:
             parts = (line.label, line.state, line.run, line.lot, *(value.text for value in line.values))
             self.say(" · ".join(part for part in parts if part))
+        for fault in view.faults:
+            self.say(f"! {fault}")
         self.say(" · ".join(part for part in (view.time, _counts(view, simulating=simulating)) if part))
 
     def proof(self, accounts: Sequence[DeviceAccount], proofs: Sequence[dict[str, Any]], *, ok: bool) -> None:
@@ -114,7 +117,7 @@ def _live_table(view: View, *, simulating: bool) -> Group:
         values = [Text(value.text, style="bold red" if value.beyond else "") for value in line.values]
         table.add_row(Group(line.label, state), Group(line.run, line.lot), Group(*values), end_section=True)
     counts = Text(_counts(view, simulating=simulating), style="red" if view.problems else "")
-    return Group(table, counts)
+    return Group(table, *(Text(f"! {fault}", style="bold yellow") for fault in view.faults), counts)
 
 
 def _counts(view: View, *, simulating: bool) -> str:
@@ -122,6 +125,8 @@ def _counts(view: View, *, simulating: bool) -> str:
         f"{view.messages_per_s:.0f} messages/s · {thousands(view.messages)} reçus"
         f" · {thousands(view.log_lag)} à enregistrer"
     )
+    if view.waiting:
+        text += f" · {thousands(view.waiting)} dans la boîte d'envoi"
     if not simulating:
         text += " · lignes arrêtées"
     if view.quarantined:

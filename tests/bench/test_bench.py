@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
+from filiere.plant_file import load_plant
 from tests.bench import Bench, Measurement, __main__, from_values, measured
+from tests.bench.bench_simulators import every_second, growth
 from tests.servers import ServerMissing
 
 
@@ -99,3 +101,17 @@ def test_the_long_ones_take_as_long_as_they_are_told():
 )
 def test_numbers_are_short_enough_to_compare(value: float, text: str):
     assert __main__.shown(value) == text
+
+
+@pytest.mark.parametrize(
+    ("resident", "percent"), [([9.0, 100.0, 100.0, 110.0], 10.0), ([100.0] * 40, 0.0), ([5.0, 5.0], 0.0)]
+)
+def test_growth_is_the_last_quarter_over_the_second(resident: list[float], percent: float):
+    assert growth(resident) == pytest.approx(percent)
+
+
+def test_the_plant_of_the_simulated_day_has_forty_signals_once_a_second():
+    line = every_second(load_plant("caux")).line("caux/textile/t1")
+    periods = {signal.key: signal.period_s for signal in line.signals}
+    assert {period for key, period in periods.items() if not key.startswith("laboratory.")} == {1.0}
+    assert sum(len(line.signals) for line in load_plant("caux").lines) >= 40

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from urllib.request import ProxyHandler, build_opener
+from typing import Any
+from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
@@ -72,6 +73,23 @@ class DemoProcess:
                 return log.head()
         except FiliereError:
             return 0
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        """An answer of the demo's API, as JSON."""
+        content = None if body is None else json.dumps(body).encode()
+        request = Request(f"http://127.0.0.1:{self.port}{path}", content, {"Content-Type": "application/json"})
+        request.method = method
+        with build_opener(ProxyHandler({})).open(request, timeout=HTTP_S) as answer:
+            return json.load(answer)
+
+    def faults(self) -> Any:
+        return self.ask("GET", "/simulator/faults")
+
+    def metric(self, name: str) -> float:
+        """The value of one line of /metrics; 0 = it is not there yet."""
+        with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{self.port}/metrics", timeout=HTTP_S) as answer:
+            lines = answer.read().decode().splitlines()
+        return float(next((line.split()[-1] for line in lines if line.startswith(name)), 0))
 
     def serves(self, path: str) -> bool:
         """The page is there."""
@@ -178,6 +196,23 @@ def test_ctrl_c_and_a_kill_leave_nothing_behind_and_the_next_start_goes_on(demo:
     result = proven(demo.start("--lots", "1", "--speed", "600", "--exit", "--json"))
     assert_both_lots(demo, result)
     assert all(device["missing"] == 0 for device in result["audit"]["devices"])
+
+
+def test_a_fault_that_is_triggered_in_the_demo_is_seen_by_the_system_until_it_is_stopped(demo: DemoProcess):
+    process = demo.start("--speed", "600")
+    until(lambda: demo.serves("/live") and demo.faults()["running"], READING_S)
+    where = {"kind": "sentinel", "line": "caux/textile/t1", "target": "extruder.melt_temp", "label": "s"}
+    assert demo.ask("POST", "/simulator/faults", where)["state"] == "active"
+    until(
+        lambda: demo.metric('filiere_device_out_of_range_rows_total{device="caux/textile/t1/extruder"}') > 0, READING_S
+    )
+    assert [fault["label"] for fault in demo.faults()["faults"]] == ["s"]
+    assert demo.ask("DELETE", "/simulator/faults/s")["state"] == "over"
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=STOP_S)
+    assert process.returncode == 0, errors
+    assert "! Valeur sentinelle : Ligne textile T1" in output
+    assert "Traceback" not in output + errors
 
 
 def test_a_taken_port_is_named_and_another_one_proposed(demo: DemoProcess):

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from collector.accounts.audit import SILENT_S_MAX, DeviceAccount, RecorderState
 from collector.intake.status import StatusFile
+from collector.receipts.status import StatusFile as ReceiptsFile
 from filiere.clock import NS_PER_S, parse_time
 from filiere.plant import Limits
 from filiere.plant_file import load_plant
@@ -17,6 +18,9 @@ from filiere.settings import load_settings
 from processing.files import UNREADABLE
 from simulators.demo import observation, view
 from simulators.demo.observation import Finished, LineView, Shown, View
+from simulators.faults.fault import Window
+from simulators.faults.sensors import SensorDrift
+from simulators.output.live_faults import FOLDER, FaultFolder, Trigger
 
 T1 = load_plant("caux").line("caux/textile/t1")
 SIGNALS = {signal.key: signal for signal in T1.signals}
@@ -33,7 +37,14 @@ def recorder(*, problem: str | None = None, age_s: float = 1.0) -> RecorderState
     )
 
 
-def a_view(*, quarantined: int = 0, problem: str = "", values: tuple[Shown, ...] = ()) -> View:
+def a_view(
+    *,
+    quarantined: int = 0,
+    problem: str = "",
+    values: tuple[Shown, ...] = (),
+    waiting: int = 0,
+    faults: tuple[str, ...] = (),
+) -> View:
     line = LineView(label="Ligne textile T1", state="en production", run="Tri", lot="T1-1", values=values)
     return View(
         time="17/11/2026 12:07:46",
@@ -42,6 +53,8 @@ def a_view(*, quarantined: int = 0, problem: str = "", values: tuple[Shown, ...]
         messages_per_s=50.0,
         log_lag=0,
         quarantined=quarantined,
+        waiting=waiting,
+        faults=faults,
         problems=(problem,) if problem else (),
     )
 
@@ -112,12 +125,42 @@ def test_a_recorder_that_does_not_work_is_told_with_where_to_look() -> None:
 def test_an_intake_that_accepts_nothing_is_told_and_one_that_has_not_begun_is_not(tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path)
     observer = observation.Observer(settings=settings, plant=load_plant("caux"))
-    assert observer._intake_problem() == ""
+    assert list(observer._collector_problems()) == []
     status = StatusFile(settings.intake_status_path, log_path=settings.log_path, clock=time.time_ns)
     status.say(connected=True, problem="disk full; free space on it")
-    assert "rien n'est accepté" in observer._intake_problem()
-    assert "free space" in observer._intake_problem()
+    (told,) = observer._collector_problems()
+    assert "rien n'est accepté" in told
+    assert "free space" in told
     status.close()
+
+
+def test_devices_that_get_no_answer_are_told(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path)
+    observer = observation.Observer(settings=settings, plant=load_plant("caux"))
+    with ReceiptsFile(settings.receipts_status_path, clock=time.time_ns) as status:
+        status.say(connected=False, problem="the broker refuses them")
+        (told,) = observer._collector_problems()
+        assert "ne reçoivent pas de réponse" in told
+        assert "the broker refuses them" in told
+
+
+def test_the_view_shows_what_is_wrong_in_the_simulation_and_what_waits_in_its_outbox(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path)
+    plant = load_plant("caux")
+    faults = FaultFolder(settings.data_dir / FOLDER, plant)
+    observer = observation.Observer(settings=settings, plant=plant)
+    assert (observer.view().faults, observer.view().waiting) == ((), 0)
+    where = {"kind": "sensor_drift", "line": T1.path, "target": "extruder.melt_temp", "label": "d"}
+    faults.place(Trigger(fault=where))
+    (drift,) = faults.take((), start_ns=0, now_ns=NS_PER_S, windows={})
+    faults.show((drift,), {"d": Window(1, 2 * NS_PER_S)}, virtual_ns=NS_PER_S, waiting=7, problem=None)
+    seen = observer.view()
+    assert seen.waiting == 7
+    (told,) = seen.faults
+    assert told == f"{SensorDrift.words.fr} : Ligne textile T1, Extrudeuse, Température de la matière (d)"
+    text = drawn(a_view(waiting=7, faults=(told,)))
+    assert "7 dans la boîte d'envoi" in text
+    assert "! " in text
 
 
 def test_the_proof_says_how_many_rows_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
