@@ -11,8 +11,8 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
 from api import lots
-from api.charts_svg import Figure, process_chart
-from api.pages import PLACES_MAX, Language, display, number, percent, places_for, render, zone
+from api.charts_svg import SAMPLES_MAX, Figure, process_chart
+from api.pages import PLACES_MAX, Language, number, percent, places_for, places_of, render, zone
 from api.parts import Parts
 from api.proof import Proof
 from api.shelf import CertificateId
@@ -22,7 +22,8 @@ from filiere.errors import NotFound
 from filiere.events import ORIGINS
 from filiere.plant import Label, Limits
 from filiere.readings import Series
-from processing.release import WORDS
+from filiere.units import display
+from processing.release import COMPLETENESS_MIN, WORDS
 from processing.statement import StatedRun, StatedStatistics, Statement
 
 RUNS_DRAWN_MAX = 4
@@ -187,7 +188,7 @@ def _charts(run: StatedRun, curves: Sequence[Series], language: Language, where:
             svg = process_chart(series, figure, language=language, where=where)
             yield Chart(
                 title=figure.title,
-                stated=stated_in_words(each, language) if _limited(each) else "",
+                stated=_stated(each, series, language) if _limited(each) else "",
                 limited=_limited(each),
                 svg=Markup(svg),  # noqa: S704  # every text in it was escaped
             )
@@ -195,6 +196,21 @@ def _charts(run: StatedRun, curves: Sequence[Series], language: Language, where:
 
 def _limited(stated: StatedStatistics | None) -> bool:
     return stated is not None and (stated.low is not None or stated.high is not None)
+
+
+def _stated(stated: StatedStatistics, series: Series, language: Language) -> str:
+    if len(series.value) <= SAMPLES_MAX and float(stated.completeness) >= COMPLETENESS_MIN:
+        return samples_in_words(stated, series.value.tolist(), language)
+    return stated_in_words(stated, language)
+
+
+def samples_in_words(stated: StatedStatistics, values: Sequence[float], language: Language) -> str:
+    """`2 prélèvements : 10,4 · 10,6 g/10 min`: of so few, each is told."""
+    scale, sign = display(stated.unit, language)
+    places = places_of(float(stated.resolution) * scale)
+    told = " · ".join(number(value * scale, language, places) for value in values)
+    words = ("sample", ": ") if language == "en" else ("prélèvement", " : ")
+    return f"{len(values)} {words[0]}{'s' if len(values) > 1 else ''}{words[1]}{told} {sign}"
 
 
 def stated_in_words(stated: StatedStatistics, language: Language) -> str:

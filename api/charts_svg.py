@@ -28,6 +28,8 @@ MARGIN = 0.06
 """Free space above and below, fraction of the height."""
 SPAN_MIN = 1e-12
 """What differs by less is drawn as one value: no sensor tells it, and its logarithm may not exist."""
+SAMPLES_MAX = 12
+"""So few readings of a run are samples, as of a laboratory: dots, with nothing known between them."""
 GAP_BUCKETS = 4
 """The curve is broken where nothing was read for this many buckets."""
 _TICK_STEPS_S = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
@@ -76,7 +78,11 @@ def process_chart(series: Series, figure: Figure, *, language: Language, where: 
         *_grid(frame, ticks, language),
         *_time_axis(frame, where),
         *_limits(frame, figure, language),
-        *(f'<polyline class="curve" points="{points}"/>' for points in _curves(frame, kept.time_ns, values)),
+        *(
+            _samples(frame, kept.time_ns, values)
+            if values.size <= SAMPLES_MAX
+            else (f'<polyline class="curve" points="{points}"/>' for points in _curves(frame, kept.time_ns, values))
+        ),
     ]
     if values.size == 0:
         empty = "no readings" if language == "en" else "aucune mesure"
@@ -162,6 +168,11 @@ def _shortest(value: float) -> int:
     """Decimal places that write a limit as the plant file gave it."""
     text = f"{value:.6f}".rstrip("0")
     return len(text.partition(".")[2])
+
+
+def _samples(frame: _Frame, time_ns: np.ndarray, values: np.ndarray) -> Iterator[str]:
+    for at_ns, value in zip(time_ns.tolist(), values.tolist(), strict=True):
+        yield f'<circle class="sample" cx="{frame.x(at_ns):.1f}" cy="{frame.y(value):.1f}" r="4"/>'
 
 
 def _curves(frame: _Frame, time_ns: np.ndarray, values: np.ndarray) -> Iterator[str]:

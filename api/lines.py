@@ -62,10 +62,21 @@ def _line_state(
         newest=to_text(last) if last is not None else None,
         age_s=_age_s(last, newest),
         signals=[
-            _reading(signal, limits_of(signal, recipe), by_key.get(signal.key), newest, judged=signal.key in judged)
+            _reading(
+                signal,
+                limits_of(signal, recipe),
+                by_key.get(signal.key),
+                newest,
+                judged=signal.key in judged and not (run and before_run(signal, by_key.get(signal.key), run.start_ns)),
+            )
             for signal in line.signals
         ],
     )
+
+
+def before_run(signal: Signal, reading: Latest | None, start_ns: int) -> bool:
+    """A sample of an earlier lot, which says nothing of the run that began at `start_ns`."""
+    return signal.by_hand and reading is not None and reading.time_ns < start_ns
 
 
 def _open_run(plant: Plant, run: Run) -> OpenRun:

@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse
 from api import lines, lots
 from api.downsample import envelope
 from api.models import CertificateState, Lines, LineState, Text
-from api.pages import FRACTION, Language, display, language_of, places_of, render
+from api.pages import Language, language_of, places_of, render
 from api.parts import Parts, PartsOf
 from api.problems import Busy, responses
 from api.shelf import CertificateId
@@ -29,6 +29,7 @@ from filiere.clock import NS_PER_S, to_text
 from filiere.errors import FiliereError, MessageRefused, StoreUnavailable
 from filiere.message_log import MessageLog
 from filiere.plant import Label, Line, Plant, Signal, Step
+from filiere.units import FRACTION, display
 
 CLIENTS_MAX = 50
 PICTURE_EVERY_S = 1.0
@@ -62,14 +63,17 @@ class Chart:
 def charts_of(line: Line, step: Step | None) -> tuple[Chart, ...]:
     """What is drawn for a line.
 
-    First the critical signals of the step under way, then one chart for each of its machines that has none yet, then
-    the critical signals of the rest of the line, which warms up or cools down meanwhile.
+    First the critical signals of the step under way, then one chart for each of its machines that has none yet, the
+    last machine first (it weighs the product), then the critical signals of the rest of the line, which warms up or
+    cools down meanwhile. A curve of the last half hour says nothing of what is read by hand.
     """
-    own = line.signals_of(step) if step else line.signals
-    groups, rest = _groups(own), _groups(signal for signal in line.signals if signal not in own)
+    drawable = [signal for signal in line.signals if not signal.by_hand]
+    own = [signal for signal in (line.signals_of(step) if step else line.signals) if not signal.by_hand]
+    groups, rest = _groups(own), _groups(signal for signal in drawable if signal not in own)
     critical = [key for key in groups if _critical(groups[key])]
     drawn = {device for device, _ in critical}
-    others = sorted((key for key in groups if key not in critical), key=lambda key: key[0] in drawn)
+    first = {device: (device, scale) for device, scale in reversed(groups) if device not in drawn}
+    others = [*first.values(), *(key for key in groups if key not in critical and key not in first.values())]
     waiting = [key for key in rest if _critical(rest[key])]
     every = groups | rest
     return tuple(
@@ -386,12 +390,15 @@ def _words(parts: Parts, language: Language) -> dict[str, Any]:
 
 
 def _word(line: Line, signal: Signal, language: Language) -> dict[str, Any]:
-    scale, sign = display(signal.unit, language)
+    scale, sign = (1.0, "") if signal.is_switch else display(signal.unit, language)
     return {
         "name": signal.label.in_language(language),
         "device": line.unit(signal.device).label.in_language(language),
         "unit": sign,
         "scale": scale,
         "places": places_of(signal.resolution * scale),
+        "range": [signal.range_low * scale, signal.range_high * scale],
         "period_s": signal.period_s,
+        "by_hand": signal.by_hand,
+        "is_switch": signal.is_switch,
     }

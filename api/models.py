@@ -199,7 +199,8 @@ class LatestReading(Model):
     age_s: float | None = Field(description="How much older than the newest reading of the site, s", examples=[0.5])
     status: Literal["ok", "low", "high", "suspect", "stale", "idle", "none"] = Field(
         description="ok; low, high: beyond a limit; suspect: flagged by the recorder; stale: silent while others speak;"
-        " idle: its machine is not part of the step under way, so it is not judged; none: no reading",
+        " idle: not of the run under way (its machine is not part of the step, or it is a sample of an earlier lot), so"
+        " it is not judged; none: no reading",
         examples=["ok"],
     )
 

@@ -22,10 +22,6 @@ _MONTHS = {
 }
 _FRENCH_SPACE = re.compile(r" (?=[:;?!»])|(?<=«) ")
 _NARROW_SPACE, _NO_BREAK, _MINUS = "\u202f", "\u00a0", "\u2212"
-UNIT_SIGNS = {"Cel": "°C", "/min": "tr/min", "kW.h": "kWh", "g/(10.min)": "g/10 min"}
-"""UCUM code → sign for people, where they differ."""
-FRACTION = "1"
-"""UCUM for a plain number; all of the plant's are fractions, which people read in %."""
 
 _environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(FOLDER / "templates"),
@@ -83,15 +79,6 @@ def places_of(resolution: float) -> int:
     if resolution <= 0.0:
         return 1
     return max(0, min(PLACES_MAX, -math.floor(math.log10(resolution))))
-
-
-def display(ucum: str, language: Language = "fr") -> tuple[float, str]:
-    """UCUM → the factor and the sign that people read: a fraction is shown in %."""
-    if ucum == FRACTION:
-        return 100.0, "%"
-    if language == "en" and ucum == "/min":
-        return 1.0, "rpm"
-    return 1.0, UNIT_SIGNS.get(ucum, ucum)
 
 
 def zone(name: str) -> tzinfo:

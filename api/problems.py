@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Mount
 
 from api.negotiation import prefers_html
 from api.pages import language_of, render
@@ -39,6 +40,7 @@ RETRY_AFTER_S = 5
 SHOWN_CHARACTERS_MAX = 200
 """Nothing a caller sent is repeated to them beyond this length."""
 FIELD_ERRORS_MAX = 20
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 log = structlog.get_logger("api")
 
@@ -49,6 +51,10 @@ class BadRequest(FiliereError):
 
 class Busy(FiliereError):
     """A limit of this server is reached; trying again later is right."""
+
+
+class NotYours(FiliereError):
+    """The request is right, and not for whoever sent it: the message says from where it is taken."""
 
 
 class NotNow(FiliereError):
@@ -93,6 +99,12 @@ BAD_REQUEST = _kind(
         "Use the value as the server gave it, or start again without it.",
     ),
 )
+FORBIDDEN = _kind(
+    "forbidden",
+    403,
+    ("Demande réservée", "Not for everybody"),
+    ("Refaire la demande depuis l’endroit que nomme le détail.", "Ask again from the place that the detail names."),
+)
 NOT_FOUND = _kind(
     "not-found",
     404,
@@ -106,7 +118,7 @@ NO_METHOD = _kind(
     "method-not-allowed",
     405,
     ("Méthode non permise", "Method not allowed"),
-    ("Cette adresse se lit seulement (GET, HEAD).", "This address can only be read (GET, HEAD)."),
+    ("Employer une méthode que nomme l’en-tête `Allow`.", "Use a method that the `Allow` header names."),
 )
 CONFLICT = _kind(
     "conflict",
@@ -170,6 +182,7 @@ BUSY = _kind(
 
 KINDS = (
     BAD_REQUEST,
+    FORBIDDEN,
     NOT_FOUND,
     NO_METHOD,
     CONFLICT,
@@ -185,6 +198,7 @@ BY_ERROR: tuple[tuple[type[FiliereError], Kind], ...] = (
     (BadRequest, BAD_REQUEST),
     (Busy, BUSY),
     (NotNow, CONFLICT),
+    (NotYours, FORBIDDEN),
     (ScenarioError, INVALID),
     (NotFound, NOT_FOUND),
     (PolicyRefused, REFUSED),
@@ -278,6 +292,17 @@ def kind_of(error: FiliereError) -> Kind:
     return next((kind for error_type, kind in BY_ERROR if isinstance(error, error_type)), INTERNAL)
 
 
+def _allowed(request: Request) -> tuple[str, ...]:
+    """The methods that an address answers to; HEAD wherever GET is, see `api.edge`. Files are only read."""
+    routes = [route for route in request.app.routes if not isinstance(route, Mount)]
+    found = [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
+    return ("GET", "HEAD", *found[1:]) if found[:1] in ([], ["GET"]) else tuple(found)
+
+
 def install(app: FastAPI) -> None:
     """Register the handlers: the only place where an error becomes a status."""
 
@@ -297,14 +322,15 @@ def install(app: FastAPI) -> None:
         kind = BY_STATUS.get(error.status_code)
         if kind is None:
             return internal_error(request, error)
+        allowed = _allowed(request) if error.status_code == 405 else ()
         detail = {
             404: "there is nothing at this address; the list of addresses is at /docs",
-            405: f"got {request.method[:20]}; expected GET or HEAD",
+            405: f"got {request.method[:20]}; expected {' or '.join(allowed)}",
         }.get(error.status_code, str(error.detail)[:SHOWN_CHARACTERS_MAX])
         response = problem_response(request, kind, detail)
         response.headers.update(error.headers or {})
-        if response.headers.get("allow") == "GET":
-            response.headers["Allow"] = "GET, HEAD"
+        if allowed:
+            response.headers["Allow"] = ", ".join(allowed)
         return response
 
     async def validation(request: Request, error: Exception) -> Response:

@@ -42,6 +42,7 @@ from filiere.readings import (
     COLLECTOR_INTAKE_OK,
     COLLECTOR_LOG_BYTES,
     COLLECTOR_LOG_LAG,
+    COLLECTOR_RECEIPTS_OK,
 )
 
 STEP = queries.ACCOUNT_STEP
@@ -83,7 +84,7 @@ class _Screen:
 
     def panels(self) -> Iterator[Panel]:
         """Everything, placed from top to bottom."""
-        tiles = (self._reception, self._lag, self._missing, self._refused, self._free)
+        tiles = (self._reception, self._receipts, self._lag, self._missing, self._refused, self._free)
         y = 0
         yield from (make(place) for make, place in placed(tiles, y, HEIGHT_TILES))
         y += HEIGHT_TILES
@@ -98,18 +99,27 @@ class _Screen:
             y += HEIGHT_CURVES
 
     def _reception(self, place: Place) -> Stat:
+        said = (words.ACCEPTS, words.ACCEPTS_NOTHING)
+        return self._works(place, words.RECEPTION, words.RECEPTION_HELP, COLLECTOR_INTAKE_OK, said)
+
+    def _receipts(self, place: Place) -> Stat:
+        said = (words.ANSWERED, words.NOT_ANSWERED)
+        return self._works(place, words.RECEIPTS, words.RECEIPTS_HELP, COLLECTOR_RECEIPTS_OK, said)
+
+    def _works(self, place: Place, title: Label, help_: Label, field: str, said: tuple[Label, Label]) -> Stat:
+        """A word for 1 of all collectors, another for 0 of one of them."""
         return Stat(
-            title=self.say(words.RECEPTION),
-            description=self.say(words.RECEPTION_HELP),
+            title=self.say(title),
+            description=self.say(help_),
             place=place,
-            queries=(self._query(queries.collector_now(COLLECTOR_INTAKE_OK, "min"), words.RECEPTION),),
+            queries=(self._query(queries.collector_now(field, "min"), title),),
             nothing=self.say(words.SILENT),
             thresholds=(Threshold(value=None, colour=RED), Threshold(value=1, colour=GREEN)),
             words=(
                 ValueWords(
                     words={
-                        "1": Word(text=self.say(words.ACCEPTS), colour=GREEN),
-                        "0": Word(text=self.say(words.ACCEPTS_NOTHING), colour=RED),
+                        "1": Word(text=self.say(said[0]), colour=GREEN),
+                        "0": Word(text=self.say(said[1]), colour=RED),
                     }
                 ),
                 SpecialWord(match="null+nan", word=Word(text=self.say(words.SILENT), colour=RED)),

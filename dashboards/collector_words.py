@@ -22,6 +22,16 @@ RECEPTION_HELP = Label(
 )
 ACCEPTS = Label(fr="ACCEPTE", en="ACCEPTS")
 ACCEPTS_NOTHING = Label(fr="RIEN N'EST ACCEPTÉ", en="NOTHING IS ACCEPTED")
+RECEIPTS = Label(fr="Réponses aux appareils", en="Answers to devices")
+RECEIPTS_HELP = Label(
+    fr="RÉPOND : chaque appareil apprend que ses mesures sont sur le disque, et les oublie. NE RÉPOND PLUS : les "
+    "appareils gardent tout ; rien n'est perdu, mais ils se remplissent. Que faire : /readyz dit pourquoi ; relancez "
+    "« filiere collect ».",
+    en="ANSWERS: each device hears that its readings are on the disk, and forgets them. ANSWERS NO MORE: the devices "
+    "keep everything; nothing is lost, but they fill up. What to do: /readyz says why; start “filiere collect” again.",
+)
+ANSWERED = Label(fr="RÉPOND", en="ANSWERS")
+NOT_ANSWERED = Label(fr="NE RÉPOND PLUS", en="ANSWERS NO MORE")
 SILENT = Label(fr="MUET", en="SILENT")
 
 LAG = Label(fr="À enregistrer", en="To be recorded")

@@ -32,8 +32,6 @@ from filiere.plant import Label, Limits, Line, Plant, Signal, Unit
 from filiere.readings import RUN_FIELD_LOT, RUN_FIELD_RECIPE, RUN_FIELD_STATE, STATE_IDLE, STATE_RUNNING
 
 TILES_A_ROW_MAX = 8
-AGE_PERIOD_S_MAX = 3600.0
-"""A unit whose readings come more seldom is read by hand, a laboratory: it is not silent between two samples."""
 CURVES_A_ROW_MAX = 6
 OTHERS_A_ROW = 4
 KEY_SIGNALS = ("melt_pressure", "fibre_ratio", "batch_weight")
@@ -46,6 +44,8 @@ RUN_WIDTHS = (4, 7, 5)
 TEMPERATURE_UNITS = ("Cel", "K", "[degF]")
 NOT_THE_TIME = "/^(?!time$).*/i"
 THE_TIME = "/^time$/i"
+PLAIN = "none"
+"""Grafana's unit of a number without one."""
 BAND_MARGIN = 0.25
 RANGE_MARGIN = 0.05
 HEIGHT_NUMBERS, HEIGHT_AGE, HEIGHT_ALARMS, HEIGHT_TEMPERATURES, HEIGHT_KEYS, HEIGHT_OTHERS = 4, 3, 5, 8, 7, 8
@@ -106,7 +106,7 @@ def _groups_of(line: Line, unit: Unit) -> Iterator[CurveGroup]:
 
 
 def _has_an_age(unit: Unit) -> bool:
-    return min(signal.period_s for signal in unit.signals) <= AGE_PERIOD_S_MAX
+    return not all(signal.by_hand for signal in unit.signals)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,7 +292,7 @@ class _Screen:
                 )
                 for signal in group.signals
             ),
-            unit=grafana_unit(group.signals[0].unit),
+            unit=PLAIN if group.signals[0].is_switch else grafana_unit(group.signals[0].unit),
             interval=queries.duration(min(signal.period_s for signal in group.signals)),
             thresholds=_bands(group.limits),
             soft_min=soft_min,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from filiere.bindings import Binding
 from filiere.errors import NotFound
 
+HAND_READ_S = 3600.0
+
 Parameters = Mapping[str, float | str | bool]
 """Simulator parameters of a unit or a step, as the plant file gives them."""
 
@@ -52,6 +54,16 @@ class Signal:
     def key(self) -> str:
         """`extruder.melt_temp`: unique within a line."""
         return f"{self.device}.{self.id}"
+
+    @property
+    def by_hand(self) -> bool:
+        """Read by people now and then, as in a laboratory (more than HAND_READ_S apart): never silent between two."""
+        return self.period_s > HAND_READ_S
+
+    @property
+    def is_switch(self) -> bool:
+        """A plain number that is 0 or 1: yes or no, and no share."""
+        return self.unit == "1" and self.resolution >= 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

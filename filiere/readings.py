@@ -49,6 +49,8 @@ COLLECTOR_LOG_HEAD, COLLECTOR_LOG_LAG, COLLECTOR_LOG_BYTES = "log_head", "log_la
 COLLECTOR_DISK_FREE_BYTES, COLLECTOR_QUARANTINED = "disk_free_bytes", "quarantined"
 COLLECTOR_INTAKE_OK = "intake_ok"
 """1 = what arrives is acknowledged, 0 = it is not."""
+COLLECTOR_RECEIPTS_OK = "receipts_ok"
+"""1 = devices are answered, 0 = they are not."""
 COLLECTOR_FIELDS = (
     COLLECTOR_LOG_HEAD,
     COLLECTOR_LOG_LAG,
@@ -56,6 +58,7 @@ COLLECTOR_FIELDS = (
     COLLECTOR_DISK_FREE_BYTES,
     COLLECTOR_QUARANTINED,
     COLLECTOR_INTAKE_OK,
+    COLLECTOR_RECEIPTS_OK,
 )
 
 GOOD = ""

@@ -13,6 +13,8 @@ LanguageOption = Annotated[Language, typer.Option("--lang", help="Language of th
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 WIDTH_ELSEWHERE = 220
 """Columns of what goes to a file or a pipe: a line stays a line."""
+SPACES = "\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
+"""What French puts before a colon; Python does not call them printable."""
 
 
 def wide_console(*, stderr: bool = False) -> "Console":
@@ -25,4 +27,4 @@ def wide_console(*, stderr: bool = False) -> "Console":
 
 def printable(text: str) -> str:
     """A text of somebody else's, with nothing in it that could move the cursor, colour or reorder the line."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    return "".join(sign if sign.isprintable() or sign in SPACES else "\N{REPLACEMENT CHARACTER}" for sign in text)

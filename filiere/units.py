@@ -56,6 +56,20 @@ _UCUM = {
 }
 """UCUM code → pint expression. Grows with the plants."""
 
+FRACTION = "1"
+"""UCUM for a plain number; the plant's are fractions, which people read in %."""
+_SIGNS = {"Cel": "°C", "/min": "tr/min", "kW.h": "kWh", "g/(10.min)": "g/10 min"}
+"""UCUM code → sign for people, where they differ."""
+
+
+def display(code: str, language: str = "fr") -> tuple[float, str]:
+    """UCUM → the factor and the sign that people read: a fraction is shown in %."""
+    if code == FRACTION:
+        return 100.0, "%"
+    if language == "en" and code == "/min":
+        return 1.0, "rpm"
+    return 1.0, _SIGNS.get(code, code)
+
 
 @cache
 def _registry() -> "pint.UnitRegistry[float]":

@@ -120,7 +120,7 @@ class Node:
 
     def parameter(self) -> float | str | bool:
         """A number, a truth value or a text, as it is written."""
-        if self.node.tag in (_INT, _FLOAT):
+        if self.node.tag in (_INT, _FLOAT) or self._is_exponent:
             return self.number()
         return self.boolean() if self.node.tag == _BOOL else self.text()
 
@@ -139,7 +139,11 @@ def read_yaml(body: bytes, source: str, name: str, error_class: type[FiliereErro
         _refuse_deep(text, source, error_class)
         root = yaml.compose(text, Loader=yaml.CSafeLoader)
     except UnicodeDecodeError as error:
-        raise error_class(f"{source}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+        line = body.count(b"\n", 0, error.start) + 1
+        raise error_class(f"{source}:{line}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise error_class(f"{source}:{line}: not YAML: character U+{error.character:04X} may not be in it") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{source}:{mark.line + 1}" if mark else source

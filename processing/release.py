@@ -8,17 +8,21 @@ least 99 % complete; else the lot is on hold, whatever the means say.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal
 
 from filiere.plant import Label, Limits, Signal
+from filiere.units import display
 from processing.balance import MassBalance
-from processing.exact import decimal_text, number_text, rounded
+from processing.exact import SIGNIFICANT_DIGITS, decimal_text, number_text, rounded
 from processing.statistics import SignalStatistics
 
 Word = Literal["pass", "conditional_pass", "conditional_fail", "fail", "hold"]
 SEVERITY: tuple[Word, ...] = ("pass", "conditional_pass", "conditional_fail", "fail", "hold")
 """From best to worst: the worst of all findings is the verdict."""
 COMPLETENESS_MIN = 0.99
+LIMIT_DIGITS = 12
+"""Significant digits of a limit in words: all that were given, and not what multiplying adds."""
 WORDS: Mapping[Word, Label] = {
     "pass": Label(fr="conforme", en="pass"),
     "conditional_pass": Label(fr="conforme sous réserve", en="conditional pass"),
@@ -139,20 +143,29 @@ def _incomplete(signal: JudgedSignal) -> Label:
 
 
 def _out_of_limits(signal: JudgedSignal, mean_value: float, u95_value: float, word: Word) -> Label:
-    mean, u95 = number_text(mean_value, digits=6), number_text(u95_value, digits=2)
-    limits = limits_label(signal.limits)
+    (scale, sign), (_, sign_en) = display(signal.unit, "fr"), display(signal.unit, "en")
+    mean, u95 = _mean_and_margin(mean_value * scale, u95_value * scale)
+    limits = limits_label(signal.limits, scale=scale)
     return Label(
-        fr=f"Opération {signal.run}, {signal.label.fr} : moyenne {comma(mean)} ± {comma(u95)} {signal.unit}, limites"
+        fr=f"Opération {signal.run}, {signal.label.fr} : moyenne {comma(mean)} ± {comma(u95)} {sign}, limites"
         f" {limits.fr} : {WORDS[word].fr}",
-        en=f"Run {signal.run}, {signal.label.en}: mean {mean} ± {u95} {signal.unit}, limits {limits.en}:"
-        f" {WORDS[word].en}",
+        en=f"Run {signal.run}, {signal.label.en}: mean {mean} ± {u95} {sign_en}, limits {limits.en}: {WORDS[word].en}",
     )
 
 
-def limits_label(limits: Limits) -> Label:
-    """`187 à 203`, `≤ 200`, `≥ 0,9`, or a dash."""
-    low = None if limits.low is None else number_text(limits.low)
-    high = None if limits.high is None else number_text(limits.high)
+def _mean_and_margin(mean: float, u95: float) -> tuple[str, str]:
+    """The margin with two significant digits, the mean to the last of them."""
+    margin = number_text(u95, digits=2)
+    if u95 == 0.0:
+        return number_text(mean, digits=SIGNIFICANT_DIGITS), margin
+    places = len(margin.partition(".")[2])
+    return decimal_text(Decimal(f"{mean:.{places}f}")), margin
+
+
+def limits_label(limits: Limits, *, scale: float = 1.0) -> Label:
+    """`187 à 203`, `≤ 200`, `≥ 0,9`, or a dash; times `scale`, 100 for a fraction that is read in %."""
+    low = None if limits.low is None else number_text(limits.low * scale, digits=LIMIT_DIGITS)
+    high = None if limits.high is None else number_text(limits.high * scale, digits=LIMIT_DIGITS)
     if low is not None and high is not None:
         return Label(fr=f"{comma(low)} à {comma(high)}", en=f"{low} to {high}")
     text = f"≥ {low}" if low is not None else f"≤ {high}" if high is not None else "–"

@@ -14,7 +14,7 @@
   const locale = english ? "en-GB" : "fr-FR";
   const STATUS = {
     ok: "✓ normal", low: t("▼ trop bas", "▼ too low"), high: t("▲ trop haut", "▲ too high"),
-    suspect: t("? douteux", "? suspect"), stale: t("… muet", "… silent"), idle: t("autre étape", "other step"), stopped: t("à l’arrêt", "idle"),
+    suspect: t("? douteux", "? suspect"), stale: t("… muet", "… silent"), idle: "", earlier: t("lot précédent", "earlier batch"), stopped: t("à l’arrêt", "idle"),
     none: t("pas de mesure", "no reading"), plain: t("sans limite", "no limit"),
   };
   const TROUBLE_ORDER = ["high", "low", "stale", "suspect"];
@@ -29,6 +29,7 @@
   const hour = new Intl.DateTimeFormat(locale, { timeZone: main.dataset.zone, hour: "2-digit", minute: "2-digit" });
 
   const byId = (id) => document.getElementById(id);
+  const reading = (word, value) => (word.is_switch ? (value ? t("oui", "yes") : t("non", "no")) : number(value * word.scale, word.places));
   const number = (value, places) =>
     value.toLocaleString(locale, { minimumFractionDigits: places, maximumFractionDigits: places });
   const shortest = (value) => value.toLocaleString(locale, { maximumFractionDigits: 4 });
@@ -177,7 +178,10 @@
     set(part("recipe"), running ? lang(line.run.recipe_name) : "—");
     set(part("since"), running ? hour.format(new Date(line.run.start)) : "—");
     showTroubles(section, part("troubles"), line, { running, mute });
-    for (const signal of line.signals) showTile(section, words[line.line][signal.key], signal, running);
+    for (const signal of line.signals) showTile(section, words[line.line][signal.key], signal, line.run);
+    const elsewhere = running && line.signals.some((signal) => signal.status === "idle");
+    section.querySelector(".tiles").toggleAttribute("data-idle", elsewhere);
+    if (elsewhere) section.querySelector(".tiles").dataset.idle = t("Hors de l’étape en cours", "Not of the step under way");
   }
 
   // What is wrong on the line, the worst first, each with what to do; or that nothing is.
@@ -222,22 +226,25 @@
 
   function troubleText(word, signal) {
     const shown = (value) => `${shortest(value * word.scale)}${unit(word.unit)}`;
-    const value = `${number(signal.value * word.scale, word.places)}${unit(word.unit)}`;
+    const value = `${reading(word, signal.value)}${unit(word.unit)}`;
     const name = `${word.name} : ${value}`.replace(" : ", t(" : ", ": "));
     const status = STATUS[signal.status].toUpperCase();
+    if (word.by_hand && (signal.status === "high" || signal.status === "low")) return { className: "bad", what: `${status} · ${name}`, todo: t(`limite ${limitText(signal, word.scale)} : mettre ce lot de côté et refaire un prélèvement`, `limit ${limitText(signal, word.scale)}: set this batch aside and take another sample`) };
     if (signal.status === "high") return { className: "bad", what: `${status} · ${name}`, todo: t(`ramener sous ${shown(signal.high)}`, `bring it below ${shown(signal.high)}`) };
     if (signal.status === "low") return { className: "bad", what: `${status} · ${name}`, todo: t(`ramener au-dessus de ${shown(signal.low)}`, `bring it above ${shown(signal.low)}`) };
     if (signal.status === "stale") return { className: "warn", what: `${status} · ${word.name}`, todo: t(`plus de mesure depuis ${age(signal.age_s)} : vérifier le capteur et son câble`, `no reading for ${age(signal.age_s)}: check the sensor and its cable`) };
     return { className: "warn", what: `${status} · ${name}`, todo: t("vérifier le capteur", "check the sensor") };
   }
 
-  function showTile(section, word, signal, running) {
+  function showTile(section, word, signal, run) {
     const tile = section.querySelector(`[data-signal="${CSS.escape(signal.key)}"]`);
     if (!tile || !word) return;
     const limited = signal.low !== null || signal.high !== null;
-    tile.className = `tile ${signal.status === "ok" && !limited ? "plain" : signal.status}`;
-    set(tile.querySelector(".value"), signal.value === null ? "—" : number(signal.value * word.scale, word.places));
-    const status = signal.status === "ok" && !limited ? "plain" : signal.status === "idle" && !running ? "stopped" : signal.status;
+    set(tile.querySelector(".value"), signal.value === null ? "—" : reading(word, signal.value));
+    const earlier = run && word.by_hand && signal.time !== null && Date.parse(signal.time) < Date.parse(run.start);
+    const notJudged = !run ? "stopped" : earlier ? "earlier" : "idle";
+    const status = signal.status === "ok" && !limited ? "plain" : signal.status === "idle" ? notJudged : signal.status;
+    tile.className = `tile ${status === "stopped" ? "idle" : status === "earlier" ? "idle earlier" : status}`;
     set(tile.querySelector(".word"), STATUS[status] + (signal.status === "stale" ? ` ${age(signal.age_s)}` : ""));
     set(tile.querySelector(".limits"), limited ? limitText(signal, word.scale) : "");
   }
@@ -340,10 +347,13 @@
   // Among several curves, limits have the colour of the one that they hold for: the others may well lie beyond.
   const limitKey = (chart, lead) => (chart.keys.length === 1 ? "key-limit" : `key-${chart.keys.indexOf(lead.key) % 6}`);
 
-  // From the lowest to the highest, with some room, and never so close that the last digit fills the chart.
-  function rangeOf(least) {
-    return (_plot, low, high) => {
-      if (low === null || high === null) return [0, 1];
+  // From the lowest to the highest, with some room, and never so close that the last digit fills the chart. What the
+  // sensor cannot mean, such as 65532 bar, leaves the chart at its edge and does not flatten the rest.
+  function rangeOf(least, [lowest, highest]) {
+    return (drawn) => {
+      const meant = drawn.data.slice(1).flatMap((values) => values.filter((value) => value !== null && value >= lowest && value <= highest));
+      if (!meant.length) return [0, 1];
+      const low = Math.min(...meant), high = Math.max(...meant);
       const short = Math.max(0, least - (high - low)) / 2;
       const bottom = low >= 0 ? Math.max(0, low - short) : low - short;
       return uPlot.rangeNum(bottom, Math.max(high + short, bottom + least), 0.1, true);
@@ -370,7 +380,7 @@
     const limitSeries = limits.map(() => ({ stroke: colourOf(limitKey(chart, lead)), width: 1.5, dash: [7, 5], points: { show: false } }));
     return new uPlot({
       width: canvas.clientWidth || 300, height: canvas.clientHeight || 128, padding: [8, 20, 0, 0], legend: { show: false }, cursor: { show: false },
-      scales: { x: { time: true }, y: { range: rangeOf(STEPS_SHOWN_MIN * 10 ** -known[chart.keys[0]].places) } },
+      scales: { x: { time: true }, y: { range: rangeOf(STEPS_SHOWN_MIN * 10 ** -known[chart.keys[0]].places, known[chart.keys[0]].range) } },
       axes: [
         { ...axis, size: wall.matches ? 26 : 22, values: (_plot, ticks) => ticks.map((tick) => hour.format(new Date(tick * 1000))) },
         { ...axis, space: 24, size: wall.matches ? 52 : 46, values: (_plot, ticks) => ticks.map((tick) => shortest(tick)) },

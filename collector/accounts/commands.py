@@ -85,6 +85,10 @@ STOPPED = Label(
     fr="Rien n'est accepté en ce moment : la réception est arrêtée. Lancez filiere collect.",
     en="Nothing is acknowledged at present: the intake has stopped. Start filiere collect.",
 )
+NOT_ANSWERED = Label(
+    fr="Les appareils ne reçoivent pas de réponse et gardent tout : ",
+    en="Devices get no answer and keep everything: ",
+)
 RECORDER_STOPPED = Label(
     fr="L'enregistrement est arrêté. Lancez filiere collect, ou voyez son journal.",
     en="The recorder has stopped. Start filiere collect, or look at its log.",
@@ -130,7 +134,7 @@ def audit(
     Exit status 0: every account closes. 1: one does not. 2: the books cannot be read, or have no such device.
     """
     from collector.accounts.audit import audit as audit_accounts
-    from collector.condition import intake_trouble
+    from collector.condition import intake_trouble, receipts_trouble
     from filiere.clock import system_clock
     from filiere.settings import load_settings
 
@@ -143,7 +147,13 @@ def audit(
         accounts = _asked_for(audit_accounts(*paths), device)
     states = [_recorder_state(settings) for settings in collectors]
     now_ns = system_clock()
-    troubles = [intake_trouble(settings.intake_status_path, now_ns) for settings in collectors]
+    troubles = [
+        (
+            intake_trouble(settings.intake_status_path, now_ns),
+            receipts_trouble(settings.receipts_status_path, now_ns),
+        )
+        for settings in collectors
+    ]
     names = [str(settings.data_dir) for settings in collectors]
     if as_json:
         _print_json(accounts, names, states, troubles)
@@ -156,8 +166,8 @@ def audit(
         console.print(accounts_table(accounts, lang, now_ns=now_ns, narrow=console.width < WIDTH_OF_ALL))
         for line in _remarks(accounts, lang):
             typer.echo(line)
-        for name, state, trouble in zip(names, states, troubles, strict=True):
-            for line in _collector_remarks(state, trouble, lang, now_ns=now_ns):
+        for name, state, both in zip(names, states, troubles, strict=True):
+            for line in _collector_remarks(state, *both, lang, now_ns=now_ns):
                 typer.echo(f"{printable(name)}: {line}" if len(names) > 1 else line)
     closes = all(account.closes for account in accounts)
     if not as_json:
@@ -228,7 +238,7 @@ def _print_json(
     accounts: "Sequence[DeviceAccount]",
     names: Sequence[str],
     states: "Sequence[RecorderState]",
-    troubles: "Sequence[Trouble | None]",
+    troubles: "Sequence[tuple[Trouble | None, Trouble | None]]",
 ) -> None:
     import json
     from dataclasses import asdict
@@ -239,9 +249,10 @@ def _print_json(
         {
             "data_dir": name,
             "recorder": {**asdict(state), "log_lag": state.log_lag},
-            "intake_trouble": None if trouble is None else trouble.words,
+            "intake_trouble": None if intake is None else intake.words,
+            "receipts_trouble": None if receipts is None else receipts.words,
         }
-        for name, state, trouble in zip(names, states, troubles, strict=True)
+        for name, state, (intake, receipts) in zip(names, states, troubles, strict=True)
     ]
     devices = [
         {
@@ -320,18 +331,23 @@ def _given_up(accounts: "Sequence[DeviceAccount]", language: Language) -> list[s
 
 
 def _collector_remarks(
-    state: "RecorderState", trouble: "Trouble | None", language: Language, *, now_ns: int
+    state: "RecorderState", intake: "Trouble | None", receipts: "Trouble | None", language: Language, *, now_ns: int
 ) -> list[str]:
+    """What has one cause is told once: where nothing is accepted, there is nothing to answer either."""
     lines = []
     if state.log_lag:
         lines.append(f"{NOT_RECORDED.in_language(language)}{state.log_lag}")
     if state.store_problem:
         lines.append(f"{RECORDER_WAITS.in_language(language)}{state.store_problem}")
-    if trouble is not None and trouble.state in ("absent", "silent"):
+    if intake is not None and intake.state in ("absent", "silent"):
         lines.append(STOPPED.in_language(language))
-    elif trouble is not None:
-        lines.append(f"{NOT_ACKNOWLEDGED.in_language(language)}{trouble.words}")
-    elif state.is_silent(now_ns):  # with a trouble of the intake, such as a full disk, that is the cause of both
+    elif intake is not None:
+        lines.append(f"{NOT_ACKNOWLEDGED.in_language(language)}{intake.words}")
+    elif receipts is not None:
+        lines.append(f"{NOT_ANSWERED.in_language(language)}{receipts.words}")
+    if intake is None and state.is_silent(
+        now_ns
+    ):  # with a trouble of the intake, such as a full disk, that is the cause of both
         lines.append(RECORDER_STOPPED.in_language(language))
     return lines
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from collector.accounts.audit import DeviceAccount, account_of
 from collector.accounts.book import AccountBook
 from collector.accounts.write_offs import read_write_offs, write_offs_path
-from collector.condition import intake_trouble, room
+from collector.condition import intake_trouble, receipts_trouble, room
 from collector.recorder.validation import TERMINAL
 from filiere.clock import NS_PER_S
 from filiere.errors import StoreUnavailable
@@ -21,6 +21,7 @@ from filiere.readings import (
     COLLECTOR_LOG_HEAD,
     COLLECTOR_LOG_LAG,
     COLLECTOR_QUARANTINED,
+    COLLECTOR_RECEIPTS_OK,
     UNKNOWN_DEVICE,
     AccountMark,
 )
@@ -88,6 +89,7 @@ def marks_of(settings: Settings, plant: Plant) -> Callable[[int], list[AccountMa
             COLLECTOR_DISK_FREE_BYTES: float(space.disk_free_bytes),
             COLLECTOR_QUARANTINED: float(sum(account.quarantined for account in accounts)),
             COLLECTOR_INTAKE_OK: float(intake_trouble(settings.intake_status_path, now_ns) is None),
+            COLLECTOR_RECEIPTS_OK: float(receipts_trouble(settings.receipts_status_path, now_ns) is None),
         }
         whole = AccountMark(collector=collector, device=None, time_ns=now_ns, values=fares)
         return [*account_marks(accounts, own, collector=collector, now_ns=now_ns), whole]

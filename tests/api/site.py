@@ -8,7 +8,8 @@ from api.server import Server, bind, server_of
 from tests.api.workshop import Workshop
 from tests.servers import HOST
 
-WITHIN_S = 15.0
+WITHIN_S = 60.0
+"""On a busy machine; who is in time waits for nothing."""
 
 
 class Site:

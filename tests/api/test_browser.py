@@ -54,6 +54,18 @@ def site(filled: Workshop) -> Iterator[Site]:
     served.stop()
 
 
+def patient(page: Page, address: str) -> Page:
+    """Show an address, and wait as long for everything on it as a busy machine may need."""
+    page.set_default_timeout(WITHIN_S * 1000)
+    page.goto(address)
+    return page
+
+
+def opened(browser: Browser, address: str, size: dict[str, int]) -> Page:
+    """A page in a context of its own, which goes when the page is closed."""
+    return patient(browser.new_page(viewport=size), address)  # type: ignore[arg-type]  # a TypedDict
+
+
 @pytest.fixture
 def complaints() -> list[str]:
     return []
@@ -77,8 +89,7 @@ def visit(browser: Browser, site: Site, complaints: list[str]) -> Iterator[Calla
         page.on(
             "request", lambda asked: None if asked.url.startswith((site.url, "data:")) else complaints.append(asked.url)
         )
-        page.goto(site.url + path)
-        return page
+        return patient(page, site.url + path)
 
     yield open_page
     for context in contexts:
@@ -170,7 +181,7 @@ def test_text_has_enough_contrast_in_light_and_dark(visit: Callable[..., Page]) 
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_wall_has_enough_contrast_in_light_and_dark(visit: Callable[..., Page], *, dark: bool) -> None:
     page = visit("/live", size=WALL, dark=dark)
-    page.locator(".plot canvas").first.wait_for(timeout=WITHIN_S * 1000)
+    page.locator(".plot canvas").first.wait_for()
     assert page.evaluate(CONTRAST) == []
 
 
@@ -182,8 +193,7 @@ def test_a_certificate_that_was_changed_is_red_and_shows_no_claim(
     path.write_bytes(path.read_bytes().replace(b'"recycled_content":"0.8', b'"recycled_content":"0.9'))
     site = Site(workshop, free_port())
     try:
-        page = browser.new_page(viewport=PHONE)  # type: ignore[arg-type]  # a TypedDict
-        page.goto(f"{site.url}/certificates/T1-0002-r1")
+        page = opened(browser, f"{site.url}/certificates/T1-0002-r1", PHONE)
         assert "NON authentique" in page.locator("#verdict").inner_text()
         assert "signature" in page.locator(".wrong").first.inner_text().lower()
         assert page.locator(".big").count() == 0
@@ -199,18 +209,19 @@ def test_the_wall_shows_states_values_and_curves_and_follows_them(
 ) -> None:
     page = visit(f"/live?lang={language}", size=WALL)
     line = page.locator(f'[data-line="{T1}"]')
-    line.locator(".plot canvas").first.wait_for(timeout=WITHIN_S * 1000)
+    line.locator(".plot canvas").first.wait_for()
     assert "T1-0004" in line.locator('[data-part="batch"]').inner_text()
     assert ("en production" if language == "fr" else "running") in line.locator('[data-part="state"]').inner_text()
     assert page.evaluate("document.documentElement.scrollHeight") <= WALL["height"]
-    page.wait_for_function("document.querySelectorAll('.finished a').length > 0", timeout=WITHIN_S * 1000)
+    assert page.evaluate(CUT_TILES) == []
+    page.wait_for_function("document.querySelectorAll('.finished a').length > 0")
     keep(page, f"live-{language}-wall")
     phone = visit(f"/live?lang={language}", size=PHONE)
-    phone.locator(".plot canvas").first.wait_for(timeout=WITHIN_S * 1000)
+    phone.locator(".plot canvas").first.wait_for()
     assert phone.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     keep(phone, f"live-{language}-phone", full=True)
     dark = visit(f"/live?lang={language}", size=WALL, dark=True)
-    dark.locator(".plot canvas").first.wait_for(timeout=WITHIN_S * 1000)
+    dark.locator(".plot canvas").first.wait_for()
     keep(dark, f"live-{language}-wall-dark")
     assert complaints == []
 
@@ -221,13 +232,12 @@ def test_a_reading_beyond_its_limit_turns_its_tile_within_seconds(
     workshop = copied()
     site = Site(workshop, free_port())
     try:
-        page = browser.new_page(viewport=WALL)  # type: ignore[arg-type]  # a TypedDict
-        page.goto(f"{site.url}/live")
+        page = opened(browser, f"{site.url}/live", WALL)
         tile = page.locator(f'[data-line="{T1}"] [data-signal="extruder.melt_temp"]')
-        page.wait_for_function(TILE_IS, arg="ok", timeout=WITHIN_S * 1000)
+        page.wait_for_function(TILE_IS, arg="ok")
         run = workshop.ledger.chain().runs["T1-R4"]
         write_melt(workshop, workshop.plant.line(T1), run.start_ns + RUN_NS // 2 + 60 * NS_PER_S, 262.5)
-        page.wait_for_function(TILE_IS, arg="high", timeout=WITHIN_S * 1000)
+        page.wait_for_function(TILE_IS, arg="high")
         assert "262,5" in tile.inner_text()
         assert "trop haut" in tile.inner_text()
         told = page.locator(f'[data-line="{T1}"] [data-part="troubles"]').inner_text()
@@ -251,9 +261,8 @@ def test_a_machine_of_which_nothing_comes_any_more_is_told_once(
     workshop.store.write([row for row in made if row.device != "extruder"])
     site = Site(workshop, free_port())
     try:
-        page = browser.new_page(viewport=WALL)  # type: ignore[arg-type]  # a TypedDict
-        page.goto(f"{site.url}/live")
-        page.wait_for_function(TILE_IS, arg="stale", timeout=WITHIN_S * 1000)
+        page = opened(browser, f"{site.url}/live", WALL)
+        page.wait_for_function(TILE_IS, arg="stale")
         told = page.locator(f'[data-line="{T1}"] [data-part="troubles"]').inner_text()
         assert "MUET · Extrudeuse" in told
         assert "vérifier son automate et son réseau" in told
@@ -278,9 +287,8 @@ def test_what_stops_all_lines_is_told_across_the_wall_with_what_to_do(
     workshop.record(messages=MESSAGES, bookmark=MESSAGES, age_s=recorder_age_s)
     site = Site(workshop, free_port())
     try:
-        page = browser.new_page(viewport=WALL)  # type: ignore[arg-type]  # a TypedDict
-        page.goto(f"{site.url}/live")
-        page.wait_for_selector("main.frozen .plot canvas", timeout=WITHIN_S * 1000)
+        page = opened(browser, f"{site.url}/live", WALL)
+        page.wait_for_selector("main.frozen .plot canvas")
         alerts = page.locator("#alerts").inner_text()
         assert told in alerts
         assert "révenir la maintenance" in alerts
@@ -304,9 +312,8 @@ def test_an_intake_that_accepts_nothing_is_told_on_top_with_why(
     told = "Plus rien n’est accepté depuis 61 s" if language == "fr" else "Nothing is accepted any more for 61 s"
     try:
         for size, where in ((WALL, "wall"), (PHONE, "phone")):
-            page = browser.new_page(viewport=size)  # type: ignore[arg-type]  # a TypedDict
-            page.goto(f"{site.url}/live?lang={language}")
-            page.wait_for_selector("main.frozen #alerts .alert", timeout=WITHIN_S * 1000)
+            page = opened(browser, f"{site.url}/live?lang={language}", size)
+            page.wait_for_selector("main.frozen #alerts .alert")
             alerts = page.locator("#alerts").inner_text()
             assert told in alerts
             assert "free space on this disk" in alerts
@@ -327,9 +334,8 @@ def test_devices_that_get_no_answer_are_a_warning_and_the_values_stay_fresh(
     workshop.receipts(problem="the broker refuses the receipts of caux/textile/t1/extruder: Not authorized")
     site = Site(workshop, free_port())
     try:
-        page = browser.new_page(viewport=WALL)  # type: ignore[arg-type]  # a TypedDict
-        page.goto(f"{site.url}/live")
-        page.wait_for_selector("#alerts .alert.warning", timeout=WITHIN_S * 1000)
+        page = opened(browser, f"{site.url}/live", WALL)
+        page.wait_for_selector("#alerts .alert.warning")
         told = page.locator("#alerts").inner_text()
         assert "Les appareils ne reçoivent plus de réponse depuis 61\xa0s" in told
         assert "Not authorized" in told
@@ -356,9 +362,8 @@ def test_what_has_one_cause_is_told_once(
         workshop.intake(problem="got database or disk is full; free space on this disk")
     site = Site(workshop, free_port())
     try:
-        page = browser.new_page(viewport=WALL)  # type: ignore[arg-type]  # a TypedDict
-        page.goto(f"{site.url}/live")
-        page.wait_for_selector("main.frozen #alerts .alert", timeout=WITHIN_S * 1000)
+        page = opened(browser, f"{site.url}/live", WALL)
+        page.wait_for_selector("main.frozen #alerts .alert")
         (told,) = page.locator("#alerts .alert:not(.warning)").all_inner_texts()
         assert ("Rien n’est perdu" if cause == "database" else "free space on this disk") in told
         assert "relancer" not in told
@@ -369,9 +374,9 @@ def test_what_has_one_cause_is_told_once(
 
 def test_the_charts_take_the_room_that_the_wall_leaves(visit: Callable[..., Page]) -> None:
     page = visit("/live", size=WALL)
-    page.locator(".plot canvas").first.wait_for(timeout=WITHIN_S * 1000)
-    page.wait_for_function("document.querySelectorAll('.finished a').length > 0", timeout=WITHIN_S * 1000)
-    page.wait_for_function(CHARTS_FILL, timeout=WITHIN_S * 1000)
+    page.locator(".plot canvas").first.wait_for()
+    page.wait_for_function("document.querySelectorAll('.finished a').length > 0")
+    page.wait_for_function(CHARTS_FILL)
 
 
 def write_melt(workshop: Workshop, line: Line, time_ns: int, value: float) -> None:
@@ -383,17 +388,16 @@ def test_the_live_page_comes_back_by_itself_after_a_restart(browser: Browser, co
     port = free_port()
     workshop = copied()
     site = Site(workshop, port)
-    page = browser.new_page(viewport=PHONE)  # type: ignore[arg-type]  # a TypedDict
-    page.goto(f"{site.url}/live")
-    page.wait_for_function(CONNECTION_SAYS, arg="en direct", timeout=WITHIN_S * 1000)
+    page = opened(browser, f"{site.url}/live", PHONE)
+    page.wait_for_function(CONNECTION_SAYS, arg="en direct")
     site.stop()
-    page.wait_for_function(CONNECTION_SAYS, arg="perdue", timeout=WITHIN_S * 1000)
+    page.wait_for_function(CONNECTION_SAYS, arg="perdue")
     assert "Écran coupé du serveur" in page.locator("#alerts").inner_text()
     assert page.locator("main.frozen").count() == 1
     again = Site(Workshop.open(workshop.settings.data_dir), port)
     try:
-        page.wait_for_function(CONNECTION_SAYS, arg="en direct", timeout=WITHIN_S * 1000)
-        page.wait_for_selector("main:not(.frozen)", timeout=WITHIN_S * 1000)
+        page.wait_for_function(CONNECTION_SAYS, arg="en direct")
+        page.wait_for_selector("main:not(.frozen)")
         page.close()
     finally:
         again.stop()
@@ -402,7 +406,7 @@ def test_the_live_page_comes_back_by_itself_after_a_restart(browser: Browser, co
 
 def test_the_description_of_the_api_is_drawn_offline(visit: Callable[..., Page], complaints: list[str]) -> None:
     page = visit("/docs", size=WALL)
-    page.locator(".opblock").first.wait_for(timeout=WITHIN_S * 1000)
+    page.locator(".opblock").first.wait_for()
     assert page.locator(".opblock").count() >= 14
     keep(page, "docs")
     assert complaints == []
@@ -425,6 +429,8 @@ CHARTS_FILL = """() => [...document.querySelectorAll('.line')].every(line => {
         return canvas.clientHeight >= 60 && Math.abs(canvas.clientHeight - height) < 3;
     });
 })"""
+CUT_TILES = """() => [...document.querySelectorAll('.tile')]
+    .filter(tile => tile.scrollWidth > tile.clientWidth + 1).map(tile => tile.textContent)"""
 TILE_IS = """state => document.querySelector('[data-line="caux/textile/t1"] [data-signal="extruder.melt_temp"]')
     .classList.contains(state)"""
 CONNECTION_SAYS = "words => document.getElementById('connection').textContent.includes(words)"

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from fastapi.testclient import TestClient
 
-from api.certificate_page import certificate_page, stated_in_words
+from api.certificate_page import certificate_page, samples_in_words, stated_in_words
 from api.shelf import CertificateId
 from filiere.archive import read_run
 from processing.certificate import verify
@@ -370,6 +370,27 @@ def test_incomplete_readings_are_never_called_whole() -> None:
     assert stated_in_words(stated, "fr") == (
         "moyenne 200,00 ± 0,25\xa0°C · hors limites 0,0\xa0min · mesures reçues 99,9\u202f%"
     )
+
+
+def test_of_a_few_samples_each_is_told() -> None:
+    stated = StatedStatistics(
+        key="k",
+        name=Name(fr="x", en="x"),
+        unit="g/(10.min)",
+        critical=False,
+        period_s="86400",
+        resolution="0.1",
+        n=2,
+        mean="10.5",
+        sd="0.1",
+        u95="0.2",
+        low="6",
+        high=None,
+        minutes_outside="0",
+        completeness="1",
+    )
+    assert samples_in_words(stated, [10.4, 10.55], "fr") == "2 prélèvements : 10,4 · 10,6 g/10 min"
+    assert samples_in_words(stated, [10.4], "en") == "1 sample: 10.4 g/10 min"
 
 
 def test_a_true_certificate_of_a_lot_that_is_not_released_says_so_beside_the_word(

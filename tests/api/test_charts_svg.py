@@ -73,6 +73,12 @@ def test_a_gap_breaks_the_curve() -> None:
     assert len(list(root.iter("polyline"))) == 2
 
 
+def test_samples_are_dots_with_nothing_known_between_them() -> None:
+    text, root = drawn(series([10.4, 10.6], period_s=3000.0))
+    assert text.count('<circle class="sample"') == 2
+    assert curve_points(root) == []
+
+
 def test_no_readings_is_said_in_words() -> None:
     for language, words in (("fr", "aucune mesure"), ("en", "no readings")):
         text, _ = drawn(series([]), language=language)

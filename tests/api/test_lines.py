@@ -52,6 +52,12 @@ def test_a_flagged_reading_is_suspect() -> None:
     assert judged([reading(value=900.0, quality=OUT_OF_RANGE)]).status == "suspect"
 
 
+@pytest.mark.parametrize(("minutes", "status"), [(-1, "idle"), (1, "high")])
+def test_a_sample_of_an_earlier_lot_does_not_judge_the_lot_under_way(minutes: int, status: str) -> None:
+    sample = reading("laboratory.contaminants", value=61.0, time_ns=START_NS + minutes * 60 * NS_PER_S)
+    assert judged([sample], key="laboratory.contaminants").status == status
+
+
 def test_no_reading_is_said() -> None:
     signal = judged([])
     assert (signal.status, signal.value, signal.age_s) == ("none", None, None)

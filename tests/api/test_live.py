@@ -259,3 +259,11 @@ def test_a_step_with_few_signals_leaves_room_for_the_rest_of_its_line() -> None:
     drawn = [(chart.device, chart.unit) for chart in charts_of(line, line.step("sorting"))]
     assert drawn[:3] == [("sorter", "1"), ("shredder", "1"), ("sorter", "kg")]
     assert ("extruder", "Cel") in drawn
+
+
+def test_after_what_is_critical_the_product_on_its_scale_is_drawn_and_no_sample_of_the_laboratory() -> None:
+    for path in (T1, F1):
+        line = load_plant("caux").line(path)
+        drawn = [chart.device for chart in charts_of(line, line.steps[-1])]
+        assert "bagging" in drawn
+        assert "laboratory" not in drawn

@@ -3,8 +3,9 @@ from decimal import Decimal
 
 import pytest
 
-from api.pages import display, french, moment, number, percent, places_for, places_of, render, zone
+from api.pages import french, moment, number, percent, places_for, places_of, render, zone
 from filiere.clock import parse_time
+from filiere.units import display
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ class Answering:
     def __exit__(self, *_):
         self._client.disconnect()
         self._client.loop_stop()
+        del self._client  # it knows us and we know it: its sockets would stay open until the garbage is collected
 
     def _hear(self, _client, _data, message):
         self.heard.append((message.topic, message.payload))

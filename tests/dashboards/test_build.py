@@ -247,11 +247,12 @@ def test_data_age_is_red_when_nothing_came_for_five_periods():
 
 
 COLLECTOR = "caux-collector-fr.json"
+COLLECTOR_TILES = ("Réception", "Réponses aux appareils", "À enregistrer", "Manquant", "Refusé", "Place libre")
 
 
 def test_what_is_open_is_on_the_wall_without_scrolling():
     seen = {f["title"] for f in panels(COLLECTOR) if f["gridPos"]["y"] + f["gridPos"]["h"] <= WALL_ROWS}
-    assert {"Réception", "À enregistrer", "Manquant", "Refusé", "Place libre", "Comptes : Ligne textile T1"} <= seen
+    assert {*COLLECTOR_TILES, "Comptes : Ligne textile T1"} <= seen
 
 
 @pytest.mark.parametrize(
@@ -260,6 +261,8 @@ def test_what_is_open_is_on_the_wall_without_scrolling():
         ("Réception", "1", "ACCEPTE"),
         ("Réception", "0", "RIEN N'EST ACCEPTÉ"),
         ("Réception", None, "MUET"),
+        ("Réponses aux appareils", "1", "RÉPOND"),
+        ("Réponses aux appareils", "0", "NE RÉPOND PLUS"),
         ("Manquant", 0.0, "rien ne manque"),
         ("Manquant", 3.0, None),
         ("Refusé", 0.0, "rien n'est refusé"),
@@ -273,7 +276,7 @@ def test_an_account_is_a_word_or_the_number_that_is_missing(title, value, word):
 
 
 def test_a_collector_that_says_nothing_is_told_so_and_not_shown_as_it_was():
-    for title in ("Réception", "À enregistrer", "Manquant", "Refusé", "Place libre"):
+    for title in COLLECTOR_TILES:
         tile = panel(COLLECTOR, title)
         assert tile["fieldConfig"]["defaults"]["noValue"] == "MUET"
         assert "time > now() - 180s" in tile["targets"][0]["query"]

@@ -7,7 +7,7 @@ import yaml
 from filiere.errors import NotFound, PlantError
 from filiere.plant import Limits, limits_of
 from filiere.plant_file import load_plant, parse_plant
-from filiere.yaml_node import BYTES_MAX
+from filiere.yaml_node import BYTES_MAX, read_yaml
 
 THIRD_FILIERE = Path(__file__).with_name("third_filiere.yaml")
 
@@ -94,6 +94,12 @@ def test_a_wrong_field_is_told_with_its_line(old, new, words):
     told = re.match(r"third\.yaml:(\d+): ", str(caught.value))
     assert told is not None
     assert abs(int(told[1]) - line) <= 1
+
+
+@pytest.mark.parametrize(("written", "meant"), [("1e-05", 1e-05), ("2E3", 2000.0), ('"1e5"', "1e5"), ("e5", "e5")])
+def test_a_number_with_an_exponent_is_a_number_though_it_has_no_point(written, meant):
+    node = dict(read_yaml(f"a: {written}".encode(), "x.yaml", "x", PlantError, empty="").entries())["a"]
+    assert node.parameter() == meant
 
 
 def test_two_units_of_one_id_are_refused():

@@ -98,7 +98,16 @@ def test_the_worst_finding_is_the_verdict_and_every_one_is_told() -> None:
     made = verdict(melt_temp(mean=209.5), melt_temp(mean=250.0), melt_temp())
     assert made.word == "fail"
     assert len(made.reasons) == 2
-    assert made.reasons[1].fr == ("Opération R1, Température : moyenne 250 ± 1 Cel, limites 190 à 210 : non conforme")
+    assert made.reasons[1].fr == ("Opération R1, Température : moyenne 250 ± 1 °C, limites 190 à 210 : non conforme")
+
+
+def test_a_reason_is_in_the_unit_that_people_read_and_no_finer_than_its_margin() -> None:
+    wet = {"unit": "1", "mean": 0.0251167, "u95": 0.0037, "limits": Limits(high=0.015)}
+    (reason,) = verdict(melt_temp(**wet, label=label("Humidité"))).reasons
+    assert reason.fr == "Opération R1, Humidité : moyenne 2,51 ± 0,37 %, limites ≤ 1,5 : non conforme"
+    narrow = {"unit": "1", "mean": 0.2849, "u95": 0.0, "limits": Limits(low=0.285, high=0.315)}
+    (reason,) = verdict(melt_temp(**narrow)).reasons
+    assert "28,49 ± 0 %, limites 28,5 à 31,5" in reason.fr
 
 
 def test_a_hold_hides_no_failure() -> None:

@@ -94,6 +94,7 @@ def test_a_recorder_that_stopped_is_told_and_a_collector_that_stopped_is_told_on
     status.say(connected=True, problem=None)
     shown = run().stdout
     assert "L'enregistrement est arrêté. Lancez filiere collect" in shown
+    assert "Les appareils ne reçoivent pas de réponse et gardent tout : never seen at work" in shown
     assert "Rien n'est accepté" not in shown
 
 
@@ -116,6 +117,7 @@ def test_the_audit_as_json_says_the_same(rig):
     (collector,) = answer["collectors"]
     assert (collector["recorder"]["bookmark"], collector["data_dir"]) == (2, str(rig.folder))
     assert "start `filiere collect`" in collector["intake_trouble"]
+    assert "start `filiere collect`" in collector["receipts_trouble"]
 
 
 def test_an_audit_before_any_recorder_ran_says_what_to_do(tmp_path, monkeypatch):

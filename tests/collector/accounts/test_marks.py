@@ -8,6 +8,7 @@ import pytest
 from collector.accounts.audit import audit
 from collector.accounts.marks import bounded, marks_of, own_devices
 from collector.intake.status import IntakeStatus
+from collector.receipts.status import ReceiptsStatus
 from filiere.clock import NS_PER_S
 from filiere.errors import StoreUnavailable
 from filiere.message_log import MessageLog
@@ -42,6 +43,13 @@ def accepting(settings, *, problem=None, updated_ns=NOON_NS):
     settings.intake_status_path.write_bytes(msgspec.json.encode(status))
 
 
+def answering(settings, *, problem=None):
+    status = ReceiptsStatus(
+        connected=True, problem=problem, since_ns=NOON_NS, updated_ns=NOON_NS, position=5, answered=5
+    )
+    settings.receipts_status_path.write_bytes(msgspec.json.encode(status))
+
+
 def test_every_device_of_the_plant_one_for_strangers_and_the_collector_have_a_point(settings, book):
     book.stored(0, 9).refused(11).heard(30, skew_s=0.25).stored(0, device=DRYER)
     for stranger in range(1000):
@@ -70,6 +78,15 @@ def test_an_intake_that_acknowledges_nothing_is_0(settings, book):
         accepting(settings, problem=problem, updated_ns=updated_ns)
         (whole,) = marks_of(settings, PLANT)(NOON_NS)
         assert whole.values["intake_ok"] == 0
+
+
+def test_devices_that_get_no_answer_are_0(settings, book):
+    book.write()
+    filled_log(settings)
+    for problem, ok in ((None, 1), ("not connected", 0)):
+        answering(settings, problem=problem)
+        (whole,) = marks_of(settings, PLANT)(NOON_NS)
+        assert whole.values["receipts_ok"] == ok
 
 
 def test_without_a_book_there_is_nothing_to_draw(settings):
