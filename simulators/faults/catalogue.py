@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 
 from collector.recorder.validation import TERMINAL
 from filiere.errors import NotFound, ScenarioError
@@ -128,7 +129,9 @@ def _check_target(fault: Fault, line: Line) -> None:
         raise WrongFault("target", got, f"another kind, or another line: nothing on {line.path} can have {fault.kind}")
     if fault.aims_at is Target.LINE:
         raise WrongFault("target", got, f"none: {fault.kind} is of the whole line; remove it")
-    raise WrongFault("target", got, f"one of {', '.join(known)}, the targets of {fault.kind} on {line.path}")
+    near = get_close_matches(fault.target[:200], known, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    raise WrongFault("target", got, f"one of {', '.join(known)}, the targets of {fault.kind} on {line.path}{meant}")
 
 
 def _holds(target: str, smallest: str) -> bool:
@@ -180,37 +183,45 @@ def _check_severity(fault: Fault) -> None:
 # --------------------------------------------------------------------------------------------------------- overlaps
 
 
-def overlap(faults: Iterable[Fault]) -> tuple[Fault, Fault] | None:
+def overlap(faults: Iterable[Fault], plant: Plant) -> tuple[Fault, Fault] | None:
     """Two faults that exclude each other and are at one target at one time, the earlier first; None = there are none.
 
     Onsets that are counted from different lots cannot be compared before the simulation runs: only a fault without an
     end is known to reach the later one.
     """
-    groups: dict[tuple[str, str], list[Fault]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[_Begun]] = defaultdict(list)
     for fault in faults:
         if fault.excludes:
-            groups[fault.excludes, fault.line].append(fault)
+            groups[fault.excludes, fault.line].append((_counted_from(fault, plant), fault))
     return next((pair for group in groups.values() for pair in _overlaps(group)), None)
 
 
-def _overlaps(group: list[Fault]) -> Iterator[tuple[Fault, Fault]]:
+def _overlaps(group: list["_Begun"]) -> Iterator[tuple[Fault, Fault]]:
     """Pairs of one group on one line. `open_` stays short: it has a fault a target, or a pair was found."""
-    open_: list[Fault] = []
-    for fault in sorted(group, key=_began):
-        open_ = [each for each in open_ if _reaches(each, fault)]
-        for each in open_:
-            if _holds(each.target, fault.target) or _holds(fault.target, each.target):
-                yield each, fault
-        open_.append(fault)
+    open_: list[_Begun] = []
+    for later in sorted(group, key=lambda begun: (begun[0], begun[1].onset.after_s)):
+        open_ = [earlier for earlier in open_ if _reaches(earlier, later)]
+        for _, each in open_:
+            if each.meets(later[1]):
+                yield each, later[1]
+        open_.append(later)
 
 
-def _began(fault: Fault) -> tuple[int, str, float]:
-    return fault.onset.lot or 0, fault.onset.step, fault.onset.after_s
+_Begun = tuple[tuple[int, int], Fault]
+"""What a fault's onset is counted from, in the order of time, and the fault."""
 
 
-def _reaches(fault: Fault, later: Fault) -> bool:
+def _counted_from(fault: Fault, plant: Plant) -> tuple[int, int]:
+    """(lot, place of its step); (0, 0) = the simulation's beginning."""
+    if fault.onset.lot is None:
+        return 0, 0
+    steps = [step.id for step in plant.line(fault.line).steps]
+    return fault.onset.lot, steps.index(fault.onset.step or steps[-1])
+
+
+def _reaches(earlier: "_Begun", later: "_Begun") -> bool:
     """It is certainly still there when the later one begins."""
-    if math.isinf(fault.duration_s):
-        return True
-    counted_alike = (fault.onset.lot, fault.onset.step) == (later.onset.lot, later.onset.step)
-    return counted_alike and fault.onset.after_s + fault.duration_s > later.onset.after_s
+    (began, fault), (begins, other) = earlier, later
+    return math.isinf(fault.duration_s) or (
+        began == begins and fault.onset.after_s + fault.duration_s > other.onset.after_s
+    )

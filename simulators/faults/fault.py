@@ -125,6 +125,10 @@ class Fault:
         """It is aimed at this signal of this device."""
         return self.device in ("", device) and self.signal in ("", signal)
 
+    def meets(self, other: "Fault") -> bool:
+        """One of the two, on the same line, is aimed at what the other is aimed at, or at more."""
+        return self.touches(other.device, other.signal) or other.touches(self.device, self.signal)
+
     @classmethod
     def suits(cls, line: Line, unit: Unit, signal: Signal | None) -> bool:  # noqa: ARG003 - for the kinds that choose
         """Whether this signal of this device can have it; `signal` is None for a kind that aims at devices."""

@@ -41,7 +41,7 @@ MEASURED: Mapping[str, Range] = {
     "overshoot": Range(low=4.0, high=10.0, unit="°C", label=Label(fr="Dépassement", en="Overshoot")),
     "cycle": Range(low=12.0, high=29.0, unit="min", label=Label(fr="Période des cycles", en="Period of the cycles")),
     "sd": Range(low=0.3, high=2.2, unit="°C", label=Label(fr="Écart-type établi", en="Steady standard deviation")),
-    "still": Range(low=0.90, high=1.0, unit="", label=Label(fr="Différences nulles", en="Differences of exactly 0")),
+    "still": Range(low=0.93, high=0.97, unit="", label=Label(fr="Différences nulles", en="Differences of exactly 0")),
     "lag_1": Range(low=0.95, high=0.99, unit="", label=Label(fr="Autocorrélation", en="Lag-1 autocorrelation")),
     "lag_1_pressure": Range(
         low=0.1, high=0.86, unit="", label=Label(fr="Autocorrélation de la pression", en="Lag-1, pressure")

@@ -1,6 +1,6 @@
 """One lot cycle of a line: what is true, what is shown and told of it, and what the next cycle starts from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from operator import attrgetter
@@ -11,7 +11,11 @@ from filiere.plant import Line, Plant, Unit
 from simulators.faults.fault import FOREVER_NS, Active, Fault, Window
 from simulators.faults.operators import told
 from simulators.line.calendar import next_start_ns
-from simulators.line.delivery import (
+from simulators.line.display import Display, Shown, boot_of
+from simulators.line.grid import grid_of
+from simulators.line.machines import BATCH_WEIGHT, Machine, Ran
+from simulators.line.material import aired
+from simulators.line.messages import (
     MESSAGE_SPAN_S,
     ROWS_MAX,
     TERMINAL,
@@ -22,10 +26,6 @@ from simulators.line.delivery import (
     drafts_of_rows,
     publication,
 )
-from simulators.line.display import Display, Shown, boot_of
-from simulators.line.grid import grid_of
-from simulators.line.machines import BATCH_WEIGHT, Machine, Ran
-from simulators.line.material import aired
 from simulators.line.models import rested, trace_of
 from simulators.line.operator import plan_cycle
 from simulators.line.plan import Plan
@@ -34,7 +34,7 @@ from simulators.line.state import CycleStart, SimulatorState
 from simulators.line.truth import LotTruth, lots_of
 from simulators.scenarios.scenario import NORMAL, Scenario
 
-__all__ = ["MESSAGE_SPAN_S", "ROWS_MAX", "TERMINAL", "Cycle", "Publication", "run_cycle"]
+__all__ = ["ROWS_MAX", "Cycle", "Publication", "run_cycle"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +203,25 @@ def _active(faults: list[Fault], plan: Plan, state: SimulatorState) -> tuple[dic
             left_ns = (FOREVER_NS - start_ns) / NS_PER_S
             stop_ns = FOREVER_NS if fault.duration_s >= left_ns else start_ns + round(fault.duration_s * NS_PER_S)
             active.append(Active(fault=fault, window=Window(start_ns, stop_ns)))
-    return onsets, tuple(sorted(active, key=lambda each: (each.window.start_ns, each.fault.label)))
+    return onsets, _one_at_a_time(sorted(active, key=lambda each: (each.window.start_ns, each.fault.label)))
+
+
+def _one_at_a_time(active: Sequence[Active]) -> tuple[Active, ...]:
+    """Where two that exclude each other come to meet, the earlier one is over when the later one begins.
+
+    A scenario in which they are known to meet is refused; this is left where it depends on how long lots take.
+    `active`: in the order of their onsets.
+    """
+    ended: list[Active] = []
+    for place, each in enumerate(active):
+        fault, stop_ns = each.fault, each.window.stop_ns
+        for later in active[place + 1 :] if fault.excludes else ():
+            if later.window.start_ns >= stop_ns:
+                break
+            if later.fault.excludes == fault.excludes and later.fault.meets(fault):
+                stop_ns = later.window.start_ns
+        ended.append(Active(fault=fault, window=Window(each.window.start_ns, stop_ns)))
+    return tuple(ended)
 
 
 def _beginning_ns(plan: Plan, fault: Fault) -> int:

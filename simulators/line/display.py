@@ -59,7 +59,7 @@ class Display:
         began = [window.start_ns for window in off if self.cycle.start_ns <= window.start_ns < self.stop_ns]
         place = np.flatnonzero(kept)
         time_ms = self.grid.time_ms[place]
-        boot = np.searchsorted(began, time_ms * NS_PER_MS, side="right").astype(np.uint8)
+        boot = np.searchsorted(began, time_ms * NS_PER_MS, side="right").astype(np.uint16)
         before = self.cycle.boots.get(self.unit.id, 0)
         seq = _numbers(boot, self.cycle.seq.get(self.unit.id, 0))
         rows = DeviceRows(
@@ -180,7 +180,7 @@ def _rows(time_ms: Times, window: Window) -> slice:
     return slice(int(first), int(last))
 
 
-def _numbers(boot: "np.typing.NDArray[np.uint8]", first: int) -> Times:
+def _numbers(boot: "np.typing.NDArray[np.uint16]", first: int) -> Times:
     """The numbers of rows whose boots count up: on from `first`, then from 0 in each."""
     place = np.arange(len(boot), dtype=np.int64)
     starts = np.searchsorted(boot, boot)

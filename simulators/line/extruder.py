@@ -16,6 +16,7 @@ from simulators.line.blend import blend_of
 from simulators.line.machines import Machine, Trace
 from simulators.line.parameters import number, positive
 from simulators.line.physics import FLOW_INDEX, SECONDS_PER_HOUR, Array, die_pressure, first_order, viscosity
+from simulators.line.preparing import FEED_MOISTURE
 from simulators.line.randomness import autoregressive
 from simulators.line.screen import screen
 from simulators.line.thermal import COOLING_STEP_S, STEP_S, THICK_MOST, Barrel, Course, Heat, Zones, cooled, march
@@ -30,7 +31,7 @@ MELT_CONSISTENCY, MELT_DIRT = "melt_consistency", "melt_dirt"
 FEEDS = ("fibre_feed", "polymer_feed")
 """Signals of feeders before an extruder: together they are its throughput."""
 FULL_MOST = 1.5
-"""A screw takes at most so many times what it is made for."""
+"""A screw takes at most so many times what it is made for [K]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +152,7 @@ def _feed(machine: Machine, zones: list[str], consistency: Array) -> _Feed:
         speed=speed * (1.0 + machine.noise("screw_speed", phi=0.6, sd=0.002)),
         flow_kg_h=_flow_kg_h(machine, asked_kg_h),
         consistency=consistency,
-        moisture=_or(machine.before("moisture"), count),
+        moisture=_or(machine.before(FEED_MOISTURE), count),
         nominal_speed=nominal_speed,
         nominal_kg_h=nominal_kg_h,
         melt_c=melt_c,

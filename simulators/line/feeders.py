@@ -5,7 +5,7 @@ import numpy as np
 from simulators.faults.process import RefillSurge
 from simulators.line.machines import Machine, Trace
 from simulators.line.parameters import number, positive
-from simulators.line.physics import SECONDS_PER_HOUR, Array
+from simulators.line.physics import SECONDS_PER_HOUR, Array, first_order
 
 FIBRE_FEED, POLYMER_FEED, HOPPER_WEIGHT, REFILL, FIBRE_RATIO = (
     "fibre_feed",
@@ -17,14 +17,17 @@ FIBRE_FEED, POLYMER_FEED, HOPPER_WEIGHT, REFILL, FIBRE_RATIO = (
 FLOWING = 0.05
 """Share of the plateau below which a ratio of flows means nothing."""
 FADED = 3.0
-"""A refill's surge is gone after so many times the refill."""
+"""A refill's surge is gone after so many times the refill [K]."""
+TAKEN_BACK = 6.0
+"""The controller has taken a surge back after so many of its time constants: all but e^−6 of it."""
 
 
 def feeder(machine: Machine) -> Trace:
     """Flows, hopper and their ratio.
 
     Between refills the weight loss controls the flow: noise of 0.3–0.5 % at one minute. During a refill the screw runs
-    at its last speed (volumetric hold) while the head of material presses: a few percent too much, which then fades.
+    at its last speed (volumetric hold) while the head of material presses: a few percent too much, which then fades,
+    and which the controller, that sees the weight again, takes back. So a run gets what it was to get, whatever surges.
     The hopper loses exactly what flows.
     """
     count, given = len(machine.time_s), machine.parameters
@@ -74,24 +77,28 @@ def _ratio(fibre: Array, polymer: Array, plateau: Array, held: float) -> Array:
 def _hopper(machine: Machine, fibre: Array) -> tuple[Array, Array, float]:
     """Weight, kg, and whether it is being filled, 0 or 1; and what was used since the last refill, kg.
 
-    Adds to `fibre` (kg/h, in place) what each refill presses through.
+    Adds to `fibre` (kg/h, in place) what each refill presses through, s, less what is taken back of it, b:
+
+        τ·db/dt = s − b
     """
     given = machine.parameters
     high_kg = positive(given, "hopper_high_kg", 20.0)
     swing_kg = max(high_kg - number(given, "hopper_low_kg", 11.0), 0.1)
     refill_s = max(number(given, "refill_s", 15.0), machine.period_s)
+    correction_s = positive(given, "correction_s", 60.0)
     worse = machine.severity(RefillSurge)
     surge = np.where(np.isnan(worse), number(given, "surge", 0.015), worse)
     hours = machine.period_s / SECONDS_PER_HOUR
-    weight, refill = np.empty(len(fibre)), np.zeros(len(fibre))
+    weight, refill, asked = np.empty(len(fibre)), np.zeros(len(fibre)), fibre.copy()
     used_kg, filled_kg, start = machine.memory.get("used_kg", 0.0), 0.0, 0
     while start < len(fibre):
         since_s = machine.time_s[start:] - machine.time_s[start]
         if filled_kg > 0.0:
-            faded = int(np.searchsorted(since_s, FADED * refill_s))
-            short_s = since_s[:faded]
-            shape = np.where(short_s < refill_s, short_s / refill_s, np.exp(1.0 - short_s / refill_s))
-            fibre[start : start + faded] *= 1.0 + surge[start : start + faded] * shape
+            count = int(np.searchsorted(since_s, FADED * refill_s + TAKEN_BACK * correction_s))
+            rows, shape = slice(start, start + count), _surge(since_s[:count] / refill_s)
+            pressed = asked[rows] * surge[rows] * shape
+            back = first_order(pressed, period_s=machine.period_s, time_constant_s=correction_s, start=0.0)
+            fibre[rows] = np.maximum(fibre[rows] + pressed - back, 0.0)
             refill[start:][since_s < refill_s] = 1.0
         used = used_kg + np.cumsum(fibre[start:]) * hours
         stop = start + max(1, int(np.searchsorted(used, swing_kg)))
@@ -102,3 +109,8 @@ def _hopper(machine: Machine, fibre: Array) -> tuple[Array, Array, float]:
             filled_kg, used_kg = used_kg, 0.0
         start = stop
     return weight, refill, used_kg
+
+
+def _surge(refills: Array) -> Array:
+    """How hard the head of material presses, 0..1, at so many times the refill after it began: it rises, then fades."""
+    return np.where(refills < 1.0, refills, np.where(refills < FADED, np.exp(1.0 - refills), 0.0))

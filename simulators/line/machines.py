@@ -115,7 +115,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """What a device shows in a cycle."""
+    """What a unit did in a cycle, and what its sensors make of it."""
 
     values: Mapping[str, Array]
     """Signal id → what is truly there, shape (n,). It may hold more than signals: what later units work with."""

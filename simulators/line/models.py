@@ -42,7 +42,7 @@ def model_name(unit: Unit) -> str:
 def trace_of(machine: Machine) -> Trace:
     """The unit's own model; a built-in scale and steady signals for what it does not speak of."""
     signals = {signal.id: signal for signal in machine.unit.signals}
-    models = [MODELS[model_name(machine.unit)]]
+    models = [model for model in (MODELS[model_name(machine.unit)],) if model is not steady]
     if BATCH_WEIGHT in signals and scale not in models:
         models.append(scale)
     traces = [model(machine) for model in models]

@@ -6,9 +6,11 @@ from simulators.faults.process import WetFeed
 from simulators.line.machines import Machine, Trace
 from simulators.line.parameters import number, positive, text
 from simulators.line.physics import drying, first_order
-from simulators.line.plan import Stage
+from simulators.line.plan import GRAMS_PER_KG, Stage
 
 FIBRE_RATIO, MOISTURE = "fibre_ratio", "moisture"
+FEED_MOISTURE = "feed_moisture"
+"""Of all that is fed, of which a dryer may dry a part; no sensor shows it."""
 
 
 def sorter(machine: Machine) -> Trace:
@@ -47,10 +49,10 @@ def dryer(machine: Machine) -> Trace:
     )
     time_constant_s = positive(machine.parameters, "time_constant_s", 1200.0)
     held = machine.memory.get(MOISTURE, equilibrium)
-    moisture = np.full(len(machine.time_s), held)
+    moisture, dried_share = np.full(len(machine.time_s), held), np.zeros(len(machine.time_s))
     wetter = np.nan_to_num(machine.severity(WetFeed), nan=1.0) - 1.0
     for stage in machine.stages:
-        wet = _wet(machine, stage)
+        wet, dried_share[machine.within(stage.setup_s, np.inf)] = _charge(machine, stage)
         rows = machine.within(stage.setup_s, stage.stop_s)
         dried = drying(
             machine.time_s[rows] - stage.setup_s,
@@ -65,12 +67,14 @@ def dryer(machine: Machine) -> Trace:
             held = float(moisture[rows.stop - 1])
             moisture[rows.stop :] = held
     noise = moisture * machine.noise(MOISTURE, phi=0.7, sd=0.02)
-    return Trace(values={MOISTURE: moisture}, noise={MOISTURE: noise}, memory={MOISTURE: held})
+    values = {MOISTURE: moisture, FEED_MOISTURE: moisture * dried_share}
+    return Trace(values=values, noise={MOISTURE: noise}, memory={MOISTURE: held})
 
 
-def _wet(machine: Machine, stage: Stage) -> float:
-    """Planned moisture of what goes into the dryer, water mass fraction."""
+def _charge(machine: Machine, stage: Stage) -> tuple[float, float]:
+    """Planned moisture of what goes into the dryer, water mass fraction, and its share of the feed's mass."""
     material = text(machine.parameters, "material", stage.recipe.ingredients[0].material)
     planned = stage.planned_inputs
     charge = [flow for flow in planned if flow.portion.material == material] or planned
-    return sum(flow.water_g for flow in charge) / sum(flow.dry_g + flow.water_g for flow in charge)
+    wet_g = sum(flow.dry_g + flow.water_g for flow in charge)
+    return sum(flow.water_g for flow in charge) / wet_g, wet_g / GRAMS_PER_KG / stage.feed_kg

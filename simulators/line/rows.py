@@ -23,7 +23,7 @@ class DeviceRows:
     stamp_ms: Times
     """When the device says that it was: its clock may be wrong."""
     boots: tuple[str, ...]
-    boot: npt.NDArray[np.uint8]
+    boot: npt.NDArray[np.uint16]
     """Place in `boots` of each row."""
     seq: npt.NDArray[np.int64]
     """Number of each row within its boot."""

@@ -8,7 +8,7 @@ from simulators.line.physics import SECONDS_PER_HOUR, Array, first_order
 from simulators.line.plan import Stage
 
 UNLOADING_S = 120.0
-"""The full bag stays on the scale this long after the run has closed."""
+"""The full bag stays on the scale this long after the run has closed [K]."""
 QUIET_S = 20.0
 """So long after the flow has stopped, a full bag shows what the operator will write down [K]."""
 QUIET_SHARE = 0.3

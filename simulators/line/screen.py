@@ -15,9 +15,9 @@ def screen(machine: Machine, dirty_kg_h: Array) -> tuple[Array, dict[str, float]
     is found in time; one that clogs in minutes is not.
     """
     given = machine.parameters
-    clean_bar = number(given, "screen_clean_bar", 6.0)
+    clean_bar = number(given, "screen_clean_bar", 0.0)
     capacity_kg = positive(given, "screen_capacity_kg", 0.6)
-    change_bar = max(number(given, "screen_change_bar", 45.0), clean_bar)
+    change_bar = max(number(given, "screen_change_bar", 56.0), clean_bar)
     most_kg = capacity_kg * (float(np.sqrt(change_bar / clean_bar)) - 1.0)
     came_kg = dirty_kg_h * number(given, "dirt", 5e-4) * machine.period_s / SECONDS_PER_HOUR
     caught_kg = machine.memory.get("caught_kg", 0.0) + np.cumsum(came_kg)

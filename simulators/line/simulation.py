@@ -10,7 +10,7 @@ from filiere.plant import Plant
 from simulators.faults.fault import FOREVER_NS
 from simulators.line.calendar import opening_ns
 from simulators.line.cycle import Cycle, run_cycle
-from simulators.line.delivery import ROWS_MAX, Network, Publication, publication
+from simulators.line.messages import ROWS_MAX, Network, Publication, publication
 from simulators.line.state import CycleStart, LineProgress, SimulatorState, first_start
 from simulators.scenarios.scenario import NORMAL, Scenario
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from filiere.errors import SettingsError
+from filiere.errors import SettingsError, StoreUnavailable
 
 STATE_FORMAT = 2
 
@@ -95,7 +95,7 @@ def read_state(path: Path) -> SimulatorState | None:
     """The state of an earlier simulation; None when there was none.
 
     Raises:
-        SettingsError: the file is not a state of this version.
+        SettingsError: the file is not a state of this version, or cannot be read.
     """
     try:
         body = path.read_bytes()
@@ -105,6 +105,8 @@ def read_state(path: Path) -> SimulatorState | None:
         return msgspec.json.decode(body, type=SimulatorState)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise SettingsError(f"{path}: got {error.strerror}; expected a file that may be read") from None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise SettingsError(
             f"{path}: got a state that cannot be read ({error}); expected one of this version: start anew with --fresh"
@@ -118,8 +120,17 @@ class _Format(msgspec.Struct, frozen=True):
 
 
 def write_state(path: Path, state: SimulatorState) -> None:
-    """Replace the file in one step, so that a stop at any instant leaves the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Replace the file in one step, so that a stop at any instant leaves the old one or the new one.
+
+    Raises:
+        StoreUnavailable: the folder cannot be written, or the disk is full.
+    """
     temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=1))
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=1))
+        temporary.replace(path)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{path}: {error.strerror}; free space or make the folder writable, then start again: it goes on"
+        ) from None

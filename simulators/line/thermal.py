@@ -29,7 +29,7 @@ COOLING_STEP_S = 30.0
 COLD_AFTER_S = 48 * 3600.0
 """A barrel that was off for longer is as cold as after this."""
 THICK_MOST = 2.0
-"""A cold melt heats itself at most this many times more: a screw slips before."""
+"""A cold melt heats itself at most this many times more: a screw slips before [K]."""
 METAL, MELT, HEATER, FILTERED, INTEGRAL, DUTY = "", ".melt", ".heater", ".filtered", ".integral", ".duty"
 """What is remembered of a zone, behind its name."""
 

@@ -33,9 +33,9 @@ class LotTruth:
     dry_g: int
     water_g: int
     composition: Mapping[str, float]
-    """Substance → share of the dry mass; adds up to 1."""
+    """Substance → share of the dry mass; adds up to 1, and is empty where nothing came out."""
     origin: Mapping[str, float]
-    """Origin → share of the dry mass; adds up to 1. What evidence proves of it is another matter."""
+    """Origin → share of the dry mass; the same. What evidence proves of it is another matter."""
     parents: tuple[Parent, ...]
     """Everything that its run took; empty = it was received."""
     told_kg: Decimal | None

@@ -11,7 +11,7 @@ from simulators.line.state import Stock
 
 ERROR_SHARE = 0.6
 """Share of the stated standard uncertainty that is noise from one weighing to the next; the rest of it (calibration,
-creep, tare) stays the same for all weighings of a lot and cancels in its balance."""
+creep, tare) stays the same for all weighings of a lot and cancels in its balance [K]."""
 PLACES_MOISTURE = Decimal("0.00001")
 
 

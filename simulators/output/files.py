@@ -23,7 +23,7 @@ from collector.log.lines import line_of
 from filiere.errors import SettingsError
 from filiere.message_log import Message
 from filiere.plant import Line
-from simulators.line.delivery import Publication
+from simulators.line.messages import Publication
 from simulators.line.rows import NS_PER_MS
 from simulators.output.format import Format
 from simulators.output.pieces import Piece
@@ -44,8 +44,11 @@ def new_folder(folder: Path, option: str) -> Iterator[Path]:
         SettingsError: there is something in `folder` already, or it cannot be made or written.
     """
     try:
+        folder = folder.resolve()
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise SettingsError(f"{option}: got {folder}, which is not empty; expected the name of a new folder")
+        if folder.is_mount() or folder == Path.cwd():  # neither can be put in the place of another
+            raise SettingsError(f"{option}: got {folder}; expected a new folder in it, such as {folder / 'simulation'}")
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:

@@ -91,16 +91,17 @@ def run_to_folder(settings: Settings, order: Order) -> dict[str, object]:
 @contextmanager
 def _folders(folder: Path, truth: Path | None) -> Iterator[tuple[Path, Path | None]]:
     """Temporary folders for files and truth, whole at the end or gone; the truth may lie within the other."""
-    if truth is not None and truth.absolute() == folder.absolute():
+    whole = folder.resolve()
+    if truth is not None and truth.resolve() in (whole, *whole.parents):
         raise SettingsError(
-            f"--truth: got {truth}, the folder of --to; expected another one, such as {truth / 'truth'}"
+            f"--truth: got {truth}, where the folder of --to is; expected another one, such as {folder / 'truth'}"
         )
     with ExitStack() as stack:
         temporary = stack.enter_context(new_folder(folder, "--to"))
         if truth is None:
             yield temporary, None
-        elif folder.absolute() in truth.absolute().parents:
-            yield temporary, temporary / truth.absolute().relative_to(folder.absolute())
+        elif whole in truth.resolve().parents:
+            yield temporary, temporary / truth.resolve().relative_to(whole)
         else:
             yield temporary, stack.enter_context(new_folder(truth, "--truth"))
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 from secrets import token_hex
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -43,7 +44,7 @@ ANSWER_S = 5.0
 """How long an answer is awaited: a simulation that runs looks much more often."""
 STALE_S = 5.0
 """A simulation that did not say for so long that it runs does not."""
-ANSWER_KEPT_S = 3600
+ORDER_KEPT_S, ANSWER_KEPT_S = 60, 3600
 _MODE = 0o600
 _ORDER, _ANSWER, _RUNNING = ".order.json", ".answer.json", "running.json"
 _SOURCE = "order"
@@ -134,9 +135,11 @@ class Running(msgspec.Struct, frozen=True):
 class FaultFolder:
     """Both sides of the folder: `waiting`, `take`, `tell`, `show` of the simulation; `order`, `running` of others."""
 
-    def __init__(self, path: Path, plant: Plant, *, clock: Clock = system_clock) -> None:
+    def __init__(self, path: Path, plant: Plant, *, lines: Sequence[str] = (), clock: Clock = system_clock) -> None:
+        """`lines`: paths of those that are simulated, for the simulation's side; empty = all of the plant."""
         self._path = path
         self._plant = plant
+        self._lines = tuple(lines)
         self._clock = clock
         self._look_at = 0.0
         self._show_at = 0.0
@@ -152,28 +155,36 @@ class FaultFolder:
         return next(self._orders(), None) is not None
 
     def take(
-        self, faults: Sequence[Fault], *, start_ns: int, now_ns: int, windows: Mapping[str, Window]
+        self,
+        faults: Sequence[Fault],
+        *,
+        start_ns: int,
+        now_ns: int,
+        windows: Mapping[str, Window],
+        sent_ns: Mapping[str, int] = MappingProxyType({}),
     ) -> tuple[Fault, ...]:
         """What was ordered: faults that are new, or that stand from now on in place of the one with the same label.
 
         `faults` are all of the simulation, `start_ns` is where it began, `now_ns` up to where it was sent, both UTC ns
         of simulated time; `windows` has what is known of when each fault is there, by label: those without a lot are
-        known anyway. The orders are answered by `tell`, when the caller has written down what it got here.
+        known anyway. `sent_ns`: line path → up to where that line was sent, which may be ahead of `now_ns`: lines do
+        not end their lots together, and who goes on after a stop begins with the one that is behind. The orders are
+        answered by `tell`, when the caller has written down what it got here.
         """
         there = {fault.label: fault for fault in faults}
         known = {label: _window(fault, start_ns) for label, fault in there.items() if fault.onset.lot is None} | dict(
             windows
         )
         changed: dict[str, Fault] = {}
-        # rows that bear this millisecond may be sent already
-        next_ns = (now_ns // NS_PER_MS + 1) * NS_PER_MS
+        next_ns = {line.path: _after(max(now_ns, sent_ns.get(line.path, 0))) for line in self._plant.lines}
         for name, content in self._orders():
             if len(self._answers) >= ORDERS_MAX:
                 break
             try:
                 fault = self._done(_decoded(content), there, known, start_ns, next_ns)
                 there[fault.label] = changed[fault.label] = fault
-                self._answers[name] = Answer(done=Done(fault=running_fault(fault, known), now_ns=next_ns))
+                done = Done(fault=running_fault(fault, known), now_ns=next_ns[fault.line])
+                self._answers[name] = Answer(done=done)
             except FiliereError as error:
                 self._answers[name] = Answer(problem=str(error))
         return tuple(changed.values())
@@ -216,16 +227,23 @@ class FaultFolder:
         faults: Mapping[str, Fault],
         windows: dict[str, Window],
         start_ns: int,
-        next_ns: int,
+        next_ns: Mapping[str, int],
     ) -> Fault:
-        """The fault that an order is about, as it is from `next_ns` on; its window is put into `windows`."""
+        """The fault that an order is about, as it is from its line's `next_ns` on; its window is put into `windows`."""
         if isinstance(order, Stop):
             return _stopped(order.label, faults, windows, next_ns)
-        fault = self._triggered(order, faults, (next_ns - start_ns) / NS_PER_S)
+        fault = self._triggered(order, faults, windows, start_ns, next_ns)
         windows[fault.label] = _window(fault, start_ns)
         return fault
 
-    def _triggered(self, order: Trigger, faults: Mapping[str, Fault], now_s: float) -> Fault:
+    def _triggered(
+        self,
+        order: Trigger,
+        faults: Mapping[str, Fault],
+        windows: Mapping[str, Window],
+        start_ns: int,
+        next_ns: Mapping[str, int],
+    ) -> Fault:
         if len(faults) >= LIVE_FAULTS_MAX:
             raise ScenarioError(f"got one more than {LIVE_FAULTS_MAX} faults; start the simulation anew")
         kind = order.fault.get("kind")
@@ -242,8 +260,13 @@ class FaultFolder:
             raise ScenarioError(
                 f"{_SOURCE}: fault.label: got {fault.label!r}, which is there already; expected another one, or none"
             )
-        fault = replace(fault, onset=Onset(after_s=now_s + fault.onset.after_s))
-        both = overlap((*faults.values(), fault))
+        if self._lines and fault.line not in self._lines:
+            raise ScenarioError(
+                f"{_SOURCE}: fault.line: got line {fault.line}, which is not simulated; expected one of"
+                f" {', '.join(self._lines)}"
+            )
+        fault = replace(fault, onset=Onset(after_s=(next_ns[fault.line] - start_ns) / NS_PER_S + fault.onset.after_s))
+        both = overlap((*(_as_known(each, windows, start_ns) for each in faults.values()), fault), self._plant)
         if both is not None:
             raise ScenarioError(
                 f"{_SOURCE}: got {both[1].kind} at {both[1].target or both[1].line} while {both[0].label}"
@@ -257,8 +280,12 @@ class FaultFolder:
             name = path.name.removesuffix(_ORDER)
             if name in self._answers or not path.is_file():  # a folder or a pipe is nobody's order
                 continue
-            with suppress(OSError), path.open("rb") as file:
-                yield name, file.read(ORDER_BYTES_MAX + 1)
+            with suppress(OSError):
+                if path.stat().st_mtime < time.time() - ORDER_KEPT_S:
+                    path.unlink()  # left by somebody who did not live to take it back
+                    continue
+                with path.open("rb") as file:
+                    yield name, file.read(ORDER_BYTES_MAX + 1)
 
     def _forget_old(self) -> None:
         for path in self._path.glob(f"*{_ANSWER}"):
@@ -355,6 +382,14 @@ def words_of(fault: RunningFault, plant: Plant) -> Label:
     )
 
 
+def _as_known(fault: Fault, windows: Mapping[str, Window], start_ns: int) -> Fault:
+    """The same, its onset counted from the simulation's beginning where it is known when it is there."""
+    window = windows.get(fault.label)
+    if fault.onset.lot is None or window is None:
+        return fault
+    return replace(fault, onset=Onset(after_s=(window.start_ns - start_ns) / NS_PER_S))
+
+
 def _window(fault: Fault, start_ns: int) -> Window:
     """Of a fault whose onset names no lot, in a simulation that began at `start_ns`."""
     began_ns = start_ns + round(fault.onset.after_s * NS_PER_S)
@@ -362,10 +397,15 @@ def _window(fault: Fault, start_ns: int) -> Window:
     return Window(began_ns, FOREVER_NS if lasts_ns > FOREVER_NS - began_ns else began_ns + round(lasts_ns))
 
 
-def _stopped(label: str, faults: Mapping[str, Fault], windows: dict[str, Window], now_ns: int) -> Fault:
-    """The fault with that label, over at `now_ns`; its window is put into `windows`."""
+def _stopped(label: str, faults: Mapping[str, Fault], windows: dict[str, Window], next_ns: Mapping[str, int]) -> Fault:
+    """The fault with that label, over at its line's `next_ns`; its window is put into `windows`."""
     fault, window = faults.get(label), windows.get(label)
-    there = [each for each in faults if (found := windows.get(each)) and _there(found, now_ns)]
+    now_ns = 0 if fault is None else next_ns[fault.line]
+    there = [
+        each.label
+        for each in faults.values()
+        if (found := windows.get(each.label)) and _there(found, next_ns[each.line])
+    ]
     if fault is None or window is None or not _there(window, now_ns):
         got = "is over or has not begun" if fault is not None else "is no fault of this simulation"
         raise ScenarioError(
@@ -373,6 +413,11 @@ def _stopped(label: str, faults: Mapping[str, Fault], windows: dict[str, Window]
         )
     windows[label] = Window(window.start_ns, now_ns)
     return replace(fault, duration_s=(now_ns - window.start_ns) / NS_PER_S)
+
+
+def _after(sent_ns: int) -> int:
+    """The first instant of which nothing was sent: rows that bear the millisecond of the last one may be."""
+    return (sent_ns // NS_PER_MS + 1) * NS_PER_MS
 
 
 def _there(window: Window, now_ns: int) -> bool:

@@ -9,7 +9,7 @@ from filiere.errors import SettingsError
 from filiere.plant import Plant
 from simulators.output.format import Format
 from simulators.scenarios.scenario import NORMAL, Calendar, Scenario
-from simulators.scenarios.scenario_file import START_NS_MAX, START_NS_MIN, load_scenario
+from simulators.scenarios.scenario_file import SEED_MAX, START_NS_MAX, START_NS_MIN, load_scenario
 
 SEED = 1
 DAY_S = 86_400
@@ -49,6 +49,8 @@ class Order:
         for name, value in (("days", self.days), ("speed", self.speed)):
             if value is not None and not (math.isfinite(value) and value >= 0.0):
                 raise SettingsError(f"--{name}: got {value}; expected a finite number, 0 or more")
+        if self.seed is not None and not 0 <= self.seed <= SEED_MAX:
+            raise SettingsError(f"--seed: got {self.seed}; expected a whole number from 0 to {SEED_MAX}")
         if self.start_ns is not None and not START_NS_MIN <= self.start_ns <= START_NS_MAX:
             raise SettingsError("--start: got a time that is out of reach; expected a year from 2000 to 2199")
 

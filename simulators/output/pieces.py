@@ -7,7 +7,7 @@ from heapq import merge
 from itertools import islice
 from operator import attrgetter
 
-from simulators.line.delivery import Publication
+from simulators.line.messages import Publication
 from simulators.output.simulation import Simulation
 from simulators.output.table import Stretch, stretches
 

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, replace
+from os import get_terminal_size
 from typing import TextIO
 
 from filiere.clock import NS_PER_S, to_text
@@ -10,6 +11,8 @@ from filiere.terminal import printable
 PLAIN_LINE_S = 10.0
 """Between two lines where there is no terminal to rewrite."""
 TERMINAL_LINE_S = 0.1
+COLUMNS_USUAL = 80
+"""Of a terminal that says it has none, as those of programs do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,8 @@ class ProgressLine:
         self._english = language == "en"
         self._terminal = stream.isatty()
         self._last_s = -PLAIN_LINE_S
+        self._rows_above = 0
+        """Rows of the terminal that the line fills, before the one it ends in."""
 
     def show(self, progress: Progress) -> None:
         """Rewrite the line, when it is time to."""
@@ -88,7 +93,12 @@ class ProgressLine:
         self._write(text, end="\n")
 
     def _write(self, text: str, *, end: str) -> None:
-        self._stream.write(f"\r\x1b[2K{text}{end}" if self._terminal else f"{text}{end}")
+        if self._terminal:
+            back = f"\x1b[{self._rows_above}A" if self._rows_above else ""
+            self._stream.write(f"\r{back}\x1b[J")
+            columns = get_terminal_size(self._stream.fileno()).columns or COLUMNS_USUAL
+            self._rows_above = max(0, len(text) - 1) // columns
+        self._stream.write(f"{text}{end}")
         self._stream.flush()
 
     def _parts(self, progress: Progress) -> list[str]:

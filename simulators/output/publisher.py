@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from collector.codec import parse_topic
 from collector.outbox import Numbered, Outbox, OutboxFull, Sender
 from filiere.clock import NS_PER_S, Clock, system_clock
-from simulators.line.delivery import Publication
+from simulators.line.messages import Publication
 from simulators.line.simulation import sent
 from simulators.line.state import SimulatorState
 from simulators.output.progress import Progress

@@ -15,7 +15,7 @@ from filiere.clock import Clock, system_clock, to_text
 from filiere.errors import StoreRefused
 from filiere.plant_file import load_plant
 from filiere.settings import Settings
-from simulators.line.delivery import Publication
+from simulators.line.messages import Publication
 from simulators.line.state import write_state
 from simulators.output.live_faults import FOLDER, FaultFolder
 from simulators.output.order import Order
@@ -49,6 +49,7 @@ def run_simulation(
         ScenarioError: the scenario is wrong.
         SettingsError: a state of another seed, start, plant or scenario; a certificate that cannot be read.
         StoreRefused: the outbox's file is damaged, or another simulation has it.
+        StoreUnavailable: the data folder cannot be written, or the disk is full.
     """
     plant = load_plant(settings.plant)
     path = settings.data_dir / STATE_FILE
@@ -75,7 +76,7 @@ def run_simulation(
         publisher = Publisher(outbox, sender, simulation.state, clock=clock, watch=watch)
         goal = simulation.goal()
         show = note or line.show
-        live = FaultFolder(settings.data_dir / FOLDER, plant)
+        live = FaultFolder(settings.data_dir / FOLDER, plant, lines=tuple(simulation.state.lines))
 
         def noted(progress: Progress) -> None:
             write_state(path, publisher.state)
@@ -124,6 +125,7 @@ def _publish(
 ) -> bool:
     """Publish to the end. A fault that is asked for meanwhile changes what is not published yet. False when stopped."""
     ordered = False
+    ahead: dict[str, int] = {}
 
     def interrupted() -> bool:
         nonlocal ordered
@@ -137,11 +139,14 @@ def _publish(
         if not ordered:
             return ended
         ordered = False
+        # Asked once: from then on, the line that was ahead is not.
+        ahead = ahead or {line: simulation.sent_ns(line, simulation.state) for line in simulation.state.lines}
         changed = live.take(
             simulation.scenario.faults,
             start_ns=simulation.state.start_ns,
             now_ns=publisher.virtual_ns,
             windows=simulation.windows,
+            sent_ns=ahead,
         )
         simulation.scenario = simulation.scenario.with_faults(changed)
         documents = {document["label"]: document for document in publisher.state.live}

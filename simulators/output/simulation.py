@@ -15,7 +15,7 @@ from filiere.errors import SettingsError
 from filiere.plant import Plant
 from simulators.faults.fault import FOREVER_NS, Window
 from simulators.line.cycle import Cycle
-from simulators.line.delivery import Publication
+from simulators.line.messages import Publication
 from simulators.line.simulation import beginning, line_publications
 from simulators.line.state import SimulatorState, read_state, write_state
 from simulators.output.order import DAYS_BEFORE, Order, days_needed
@@ -67,6 +67,23 @@ class Simulation:
             rows_max=self.rows_max,
             computed=self._computed,
         )
+
+    def sent_ns(self, line: str, state: SimulatorState) -> int:
+        """Up to where it was sent of a line at `state`, UTC ns of simulated time."""
+        progress = state.lines[line]
+        if not progress.sent:
+            return progress.cycle.start_ns - 1
+        return next(islice(self._again(line, state), progress.sent - 1, None)).time_ns
+
+    def made(self, line: str) -> int:
+        """Lots of a line that were closed before this simulation goes on; the same is done for it."""
+        progress = self.state.lines[line]
+        again = islice(self._again(line, self.state), progress.sent) if progress.sent else ()
+        return progress.cycle.number + sum(publication.closes for publication in again)
+
+    def _again(self, line: str, state: SimulatorState) -> Iterator[Publication]:
+        before = replace(state, lines={line: replace(state.lines[line], sent=0)})
+        return line_publications(self.plant, before, line, scenario=self.scenario, lots=None, rows_max=self.rows_max)
 
     def _computed(self, cycle: Cycle) -> None:
         self.windows |= {active.fault.label: active.window for active in cycle.active}
@@ -123,7 +140,7 @@ def opening(plant: Plant, path: Path, order: Order, clock: Clock) -> Simulation:
     live = tuple(parse_fault(json.dumps(document).encode(), source, plant) for document, source in documents)
     simulation = _simulation(plant, scenario.with_faults(live), state, order)
     if order.lots is None and simulation.lots is not None:
-        simulation.lots = {line: lots - _made(simulation, line) for line, lots in simulation.lots.items()}
+        simulation.lots = {line: lots - simulation.made(line) for line, lots in simulation.lots.items()}
     return simulation
 
 
@@ -164,24 +181,14 @@ def _check_state(state: SimulatorState, plant: Plant, path: Path, order: Order) 
     else:
         scenario = load_scenario(state.scenario, plant) if _names_shipped(state) else NORMAL
     if (scenario.id, scenario.digest) != (state.scenario, state.scenario_digest):
-        got = f"{order.scenario} as it is now" if order.scenario else "none"
+        changed = f", which is another {state.scenario} now" if scenario.id == state.scenario else ""
+        how = f"--scenario {state.scenario}" if _names_shipped(state) and not changed else "its file as it was then"
         raise SettingsError(
-            f"--scenario: got {got}; expected {state.scenario} as it was when the simulation in {path} began: give its"
-            f" file to go on, {otherwise}"
+            f"--scenario: got {order.scenario or 'none'}{changed}; expected {state.scenario}, with which the simulation"
+            f" in {path} began: go on with {how}, {otherwise}"
         )
     return scenario
 
 
 def _names_shipped(state: SimulatorState) -> bool:
     return bool(state.scenario_digest) and state.scenario in shipped()
-
-
-def _made(simulation: Simulation, line: str) -> int:
-    """Lots of a line that were closed before: what was sent of the last cycle is made again to see."""
-    state = simulation.state
-    progress = state.lines[line]
-    if not progress.sent:
-        return progress.cycle.number
-    before = replace(state, lines={line: replace(progress, sent=0)})
-    stream = line_publications(simulation.plant, before, line, scenario=simulation.scenario, lots=None)
-    return progress.cycle.number + sum(publication.closes for publication in islice(stream, progress.sent))

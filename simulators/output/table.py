@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from filiere.plant import Line, Unit
-from simulators.line.delivery import Publication
+from simulators.line.messages import Publication
 from simulators.line.rows import NS_PER_MS, DeviceRows
 
 EVENT_TIME, BOOT, SEQ = "event_time", "boot", "seq"
@@ -69,7 +69,7 @@ def _stretch(rows: DeviceRows, spans: list[tuple[int, int]]) -> Stretch:
 def table_of(stretch: Stretch, schema: pa.Schema) -> pa.Table:
     """Rows → table; null where nothing was measured."""
     rows, take = stretch.rows, stretch.take
-    boots = pa.array(rows.boots).take(pa.array(rows.boot[take], type=pa.uint8()))
+    boots = pa.array(rows.boots).take(pa.array(rows.boot[take], type=pa.uint16()))
     columns: list[pa.Array[Any]] = [
         pa.array(rows.stamp_ms[take] * NS_PER_MS, type=pa.int64()).cast(TIME),
         boots,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from filiere.errors import ScenarioError
-from filiere.terminal import JsonOption, LanguageOption, wide_console
+from filiere.terminal import JsonOption, LanguageOption, printable, wide_console
 
 if TYPE_CHECKING:
     from filiere.plant import Plant, Signal
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from simulators.scenarios.scenario import Calendar, Scenario
 
 EXIT_WRONG = 1
+DAYS_IN_FRENCH = ("lun", "mar", "mer", "jeu", "ven", "sam", "dim")
 
 scenario = typer.Typer(
     add_completion=False,
@@ -84,8 +85,9 @@ def _tell(found: "Scenario", plant: "Plant", lang: str) -> None:
 
     english = lang == "en"
     console = wide_console()
-    console.print(f"[bold]{escape(found.id)}[/] — {escape(found.label.in_language(lang))}")
-    console.print(escape(found.summary.in_language(lang)))
+    console.print(f"[bold]{escape(found.id)}[/] — {escape(printable(found.label.in_language(lang)))}")
+    for line in found.summary.in_language(lang).splitlines():
+        console.print(escape(printable(line)))
     parts = [_length(found, lang), _calendar(found.calendar, lang), ", ".join(found.lines)]
     console.print(escape(" · ".join(part for part in parts if part)))
     headings = (
@@ -135,7 +137,8 @@ def _length(found: "Scenario", lang: str) -> str:
     if found.lots is not None:
         parts.append(f"{found.lots} {'lots a line' if english else 'lots par ligne'}")
     if found.days is not None:
-        days = f"{found.days:g} {'days' if english else 'jours'}"
+        number = f"{found.days:g}" if english else f"{found.days:g}".replace(".", ",")
+        days = f"{number} {'days' if english else 'jours'}"
         parts.append(days if found.days > 1 else days.removesuffix("s"))
     return ", ".join(parts)
 
@@ -145,10 +148,11 @@ def _calendar(calendar: "Calendar | None", lang: str) -> str:
 
     if calendar is None:
         return ""
-    days = " ".join(DAYS_OF_WEEK[day] for day in sorted(calendar.days))
+    names = DAYS_OF_WEEK if lang == "en" else DAYS_IN_FRENCH
+    days = " ".join(names[day] for day in sorted(calendar.days))
     hour, minute = divmod(calendar.start_minute, 60)
-    lots = "lots a day from" if lang == "en" else "lots par jour à partir de"
-    return f"{days}: {calendar.lots_a_day} {lots} {hour:02}:{minute:02}"
+    colon, lots = (":", "lots a day from") if lang == "en" else (" :", "lots par jour à partir de")
+    return f"{days}{colon} {calendar.lots_a_day} {lots} {hour:02}:{minute:02}"
 
 
 def _document(found: "Scenario", lang: str) -> Mapping[str, object]:

@@ -6,7 +6,8 @@ A fault that is asked for while a line runs is written in the same words as one 
 import hashlib
 import math
 import re
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from importlib.resources import files
 from itertools import chain, count
@@ -29,6 +30,7 @@ START_NS_MIN, START_NS_MAX = parse_time("2000-01-01T00:00:00Z"), parse_time("220
 BEGINNING = Onset(after_s=0.0)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?) *([a-z]+)", re.ASCII)
 _MINUTES = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)", re.ASCII)
+_WHOLE = re.compile(r"[-+]?\d{1,30}", re.ASCII)
 _SHIPPED = files("simulators") / "scenarios" / "shipped"
 
 
@@ -161,10 +163,12 @@ def _label(node: Node) -> Label:
 
 
 def _whole(node: Node, low: int, high: int) -> int:
-    value = node.number(low=low, high=high)
-    if value != int(value):
+    """A whole number, to its last digit: the largest seeds are no floats."""
+    value = node.number()
+    whole = int(node.node.value) if _WHOLE.fullmatch(node.node.value) else value
+    if whole != int(whole) or not low <= whole <= high:
         raise node.error(node.shown, f"a whole number from {low} to {high}")
-    return int(node.node.value) if str(node.node.value).isdigit() else int(value)
+    return int(whole)
 
 
 def _days(node: Node) -> float:
@@ -241,12 +245,13 @@ def _calendar(node: Node) -> Calendar:
 
 def _faults(node: Node, plant: Plant, lines: tuple[str, ...], lots: int | None) -> tuple[Fault, ...]:
     nodes: dict[str, Node] = {}
+    numbers: defaultdict[str, count[int]] = defaultdict(lambda: count(2))
     faults: list[Fault] = []
     items = node.items()
     if len(items) > FAULTS_MAX:
         raise node.error(f"{len(items)} faults", f"at most {FAULTS_MAX}")
     for item in items:
-        fault = read_fault(item, plant, label=_free_label(item, nodes))
+        fault = read_fault(item, plant, label=_free_label(item, nodes, numbers))
         fields = dict(item.entries())
         if fault.label in nodes:
             raise fields.get("label", item).error(f"label {fault.label!r} twice", "each label once: rename one")
@@ -256,7 +261,7 @@ def _faults(node: Node, plant: Plant, lines: tuple[str, ...], lots: int | None) 
             raise fields["onset"].error(f"lot {fault.onset.lot}", f"at most {lots}, the lots of this scenario")
         nodes[fault.label] = item
         faults.append(fault)
-    if (both := overlap(faults)) is not None:
+    if (both := overlap(faults, plant)) is not None:
         first, second = both
         raise nodes[second.label].error(
             f"{second.kind} at {second.target or second.line} while {first.label} ({first.kind}, line"
@@ -266,11 +271,13 @@ def _faults(node: Node, plant: Plant, lines: tuple[str, ...], lots: int | None) 
     return tuple(faults)
 
 
-def _free_label(item: Node, taken: Collection[str]) -> str:
-    """The label of a fault that names none: its kind, with a number where that is taken."""
-    kind = dict(item.entries()).get("kind")
-    name = kind.text() if kind is not None else ""
-    numbered = (f"{name}-{number}" for number in count(2))
+def _free_label(item: Node, taken: Collection[str], numbers: Mapping[str, Iterator[int]]) -> str:
+    """The label of a fault that names none: its kind, with the next of its `numbers` where that is taken."""
+    fields = dict(item.entries())
+    if "kind" not in fields or "label" in fields:
+        return ""
+    name = fields["kind"].text()
+    numbered = (f"{name}-{number}" for number in numbers[name])
     return next(label for label in chain((name,), numbered) if label not in taken)
 
 

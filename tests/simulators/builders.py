@@ -3,6 +3,7 @@
 import json
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from filiere.clock import NS_PER_S, parse_time
 from filiere.events import Event, parse_event
-from filiere.plant import Plant, Unit
+from filiere.plant import Line, Plant, Unit
 from filiere.plant_file import load_plant
 from simulators.faults.catalogue import KINDS
 from simulators.faults.fault import Fault, Onset
@@ -32,6 +33,30 @@ def caux() -> Plant:
 
 def state(seed: int = 1) -> SimulatorState:
     return beginning(caux(), seed=seed, start_ns=START_NS)
+
+
+def plant_with(path: str, change: Callable[[Line], Line]) -> Plant:
+    """The plant with one of its lines changed."""
+    shops = tuple(
+        replace(shop, lines=tuple(change(line) if line.path == path else line for line in shop.lines))
+        for shop in caux().workshops
+    )
+    return replace(caux(), workshops=shops)
+
+
+def with_parameters(path: str, device: str, **parameters: float) -> Plant:
+    """The plant with other simulator constants of one unit."""
+
+    def changed(unit: Unit) -> Unit:
+        return replace(unit, simulator={**unit.simulator, **parameters}) if unit.id == device else unit
+
+    return plant_with(path, lambda line: replace(line, units=tuple(map(changed, line.units))))
+
+
+def first_cycle(plant: Plant, line: str) -> Cycle:
+    """The first lot cycle of a line of another plant."""
+    start = beginning(plant, seed=1, start_ns=START_NS)
+    return run_cycle(plant, start.lines[line].cycle, start)
 
 
 @cache

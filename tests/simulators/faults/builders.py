@@ -2,29 +2,21 @@
 
 import math
 from decimal import Decimal
-from functools import cache
 from typing import TypeVar
 
 import numpy as np
 
-from filiere.clock import NS_PER_S, parse_time
+from filiere.clock import NS_PER_S
 from filiere.events import PRODUCT, RESIDUE, Event, Portion, Received, RunClosed, RunStarted
-from filiere.plant import Plant
-from filiere.plant_file import load_plant
 from simulators.faults.fault import Active, Fault, Onset, Stretch, Window
 from simulators.line.physics import Array
 from simulators.line.randomness import generator
+from tests.simulators.builders import FLAX, START_NS, TEXTILE, caux
 
-TEXTILE, FLAX = "caux/textile/t1", "caux/flax/f1"
+__all__ = ["FLAX", "START_NS", "TEXTILE", "caux"]
 F = TypeVar("F", bound=Fault)
-START_NS = parse_time("2026-03-11T06:00:00Z")
 HOUR_NS = 3600 * NS_PER_S
 ALWAYS = Window(0, 2**62)
-
-
-@cache
-def caux() -> Plant:
-    return load_plant("caux")
 
 
 def fault(kind: type[F], **changed: object) -> F:

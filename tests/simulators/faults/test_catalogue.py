@@ -182,8 +182,7 @@ def test_a_severity_is_said_in_the_unit_of_what_it_is_aimed_at():
 
 
 def heater(kind: type[Fault], start_s: float, duration_s: float = 600.0, **changed: object) -> Fault:
-    lot = changed.pop("lot", None)
-    onset = Onset(after_s=start_s, lot=lot)  # type: ignore[arg-type]  # a test gives a number
+    onset = Onset(after_s=start_s, lot=changed.pop("lot", None), step=changed.pop("step", ""))  # type: ignore[arg-type]  # a test gives a number and a text
     return fault(kind, onset=onset, duration_s=duration_s, **{"target": "extruder.barrel_temp_z2", **changed})
 
 
@@ -197,11 +196,13 @@ def heater(kind: type[Fault], start_s: float, duration_s: float = 600.0, **chang
         (heater(HeaterOpen, 0.0, math.inf, lot=2), heater(RelayStuckOn, 300.0, lot=5)),
         (heater(HeaterOpen, 0.0, math.inf), heater(RelayStuckOn, 300.0, lot=1)),
         (heater(HeaterOpen, 60.0, lot=2), heater(RelayStuckOn, 300.0, lot=2)),
+        (heater(HeaterOpen, 60.0, lot=2, step="extrusion"), heater(RelayStuckOn, 300.0, lot=2)),
+        (heater(HeaterOpen, 0.0, math.inf, lot=2, step="sorting"), heater(RelayStuckOn, 0.0, lot=2, step="extrusion")),
     ],
 )
 def test_faults_that_exclude_each_other_cannot_be_at_one_target_at_one_time(first: Fault, second: Fault):
-    assert overlap([first, second]) == (first, second)
-    assert overlap([second, first]) == (first, second)
+    assert overlap([first, second], caux()) == (first, second)
+    assert overlap([second, first], caux()) == (first, second)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +217,7 @@ def test_faults_that_exclude_each_other_cannot_be_at_one_target_at_one_time(firs
     ],
 )
 def test_faults_at_other_targets_or_times_and_those_that_add_up_can_be_together(first: Fault, second: Fault):
-    assert overlap([first, second]) is None
+    assert overlap([first, second], caux()) is None
 
 
 @given(
@@ -239,12 +240,12 @@ def test_an_overlap_is_found_whenever_there_is_one(given: list[tuple[str, int, i
         < min(one.onset.after_s + one.duration_s, other.onset.after_s + other.duration_s)
         and (one.target.startswith(other.target) or other.target.startswith(one.target))
     ]
-    assert (overlap(faults) is not None) == bool(together)
+    assert (overlap(faults, caux()) is not None) == bool(together)
 
 
 def test_ten_thousand_faults_are_compared_in_no_time():
     many = [heater(HeaterOpen, 600.0 * i) for i in range(10_000)]
-    assert overlap(many) is None
+    assert overlap(many, caux()) is None
 
 
 def test_every_process_fault_excludes_another_of_its_kind():

@@ -165,6 +165,16 @@ def test_a_restarted_device_numbers_its_rows_from_nought_under_a_new_boot():
     assert np.diff(sorter.time_ms).max() >= 60_000
 
 
+def test_a_device_that_restarts_three_hundred_times_in_a_lot_has_as_many_boots():
+    often = tuple(
+        fault(DeviceRestart, label=f"r-{i}", target="sorter", onset=Onset(after_s=30.0 * i), duration_s=15.0)
+        for i in range(1, 301)
+    )
+    sorter = rows("sorter", replace(NORMAL, id="often", faults=often))
+    assert len(sorter.boots) == len(set(sorter.boot.tolist())) == 301
+    assert np.all(sorter.seq[np.flatnonzero(np.diff(sorter.boot)) + 1] == 0)
+
+
 # ------------------------------------------------------------------------------------------- what becomes of it
 
 

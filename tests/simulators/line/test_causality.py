@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import islice
 
+import numpy as np
 import pytest
 
 from filiere.clock import NS_PER_S
@@ -12,17 +13,22 @@ from simulators.line.cycle import Cycle, Publication
 from simulators.line.simulation import sent, simulate
 from tests.simulators.builders import FLAX, START_NS, TEXTILE, caux, cycles, fault, scenario, state, with_faults
 
-ONSETS_S = (1003.0, 7207.0, 9001.0)
+ONSETS = ((1003.0, False), (1003.0, True), (7207.0, False), (7207.0, True), (9001.0, False))
 """In the preparations, in the feed and near the end of a run, beside the beat of every device."""
+MELT = "extruder.melt_temp"
 
 
-def every_kind(line: str, after_s: float) -> tuple[Fault, ...]:
-    """Each kind at up to two of the things on the line that can have it."""
-    return tuple(
-        fault(kind, target, line=line, after_s=after_s)
-        for kind, found in KINDS.items()
-        for target in targets(found, caux().line(line))[:2]
-    )
+def every_kind(line: str, after_s: float, *, backwards: bool = False) -> tuple[Fault, ...]:
+    """Each kind at up to two of the things on the line that can have it, as far as those that exclude it leave some.
+
+    `backwards`: the last kinds choose first.
+    """
+    chosen: list[Fault] = []
+    for kind, found in reversed(KINDS.items()) if backwards else KINDS.items():
+        taken = [each for each in chosen if found.excludes and each.excludes == found.excludes]
+        those = [fault(kind, target, line=line, after_s=after_s) for target in targets(found, caux().line(line))]
+        chosen += [each for each in those if not any(each.meets(other) for other in taken)][:2]
+    return tuple(chosen)
 
 
 def before(publications: tuple[Publication, ...], time_ns: int) -> list[tuple[int, str, bytes]]:
@@ -34,9 +40,9 @@ def published(cycle: Cycle) -> tuple[Publication, ...]:
 
 
 @pytest.mark.parametrize("line", [TEXTILE, FLAX])
-@pytest.mark.parametrize("after_s", ONSETS_S)
-def test_no_kind_of_fault_changes_anything_before_its_onset(line: str, after_s: float):
-    faults = every_kind(line, after_s)
+@pytest.mark.parametrize(("after_s", "backwards"), ONSETS)
+def test_no_kind_of_fault_changes_anything_before_its_onset(line: str, after_s: float, backwards: bool):  # noqa: FBT001  # from the table
+    faults = every_kind(line, after_s, backwards=backwards)
     onset_ns = START_NS + round(after_s * NS_PER_S)
     with_all = published(with_faults(*faults)[0])
     (_, without), *_ = cycles(line)
@@ -62,6 +68,40 @@ def test_a_fault_that_is_stopped_earlier_was_the_same_until_then(line: str):
     assert before(published(with_faults(*short)[0]), stopped_ns) == before(
         published(with_faults(*whole)[0]), stopped_ns
     )
+
+
+def test_taken_from_both_ends_every_kind_of_fault_is_tried():
+    tried = {
+        each.kind
+        for line in (TEXTILE, FLAX)
+        for backwards in (False, True)
+        for each in every_kind(line, 0.0, backwards=backwards)
+    }
+    assert tried == set(KINDS)
+
+
+def test_where_two_that_exclude_each_other_come_to_meet_the_later_one_holds():
+    """A scenario cannot know: one is counted from the beginning, the other from a lot."""
+    broken = fault("sensor_break", MELT, after_s=8000.0)
+    stuck = fault("sensor_stuck", MELT, lot=1, after_s=3000.0, duration_s=600.0)
+    (cycle,) = with_faults(broken, stuck)
+    first, second = cycle.active
+    assert (first.fault, second.fault) == (broken, stuck)
+    assert first.window.stop_ns == second.window.start_ns
+    rows = next(rows for rows in cycle.devices if rows.device == "extruder")
+    held = rows.shown["melt_temp"][second.rows(rows.time_ms)]
+    assert len(set(held.tolist())) == 1
+    assert not np.isnan(rows.shown["melt_temp"][second.rows(rows.time_ms).stop :]).any()
+
+
+def test_a_heater_that_is_cut_while_its_relay_is_stuck_gives_no_heat():
+    zone = "extruder.barrel_temp_z3"
+    stuck = fault("relay_stuck_on", zone, after_s=8000.0, duration_s=7200.0)
+    cut = fault("heater_open", zone, lot=1, after_s=3000.0, duration_s=3600.0)
+    (cycle,) = with_faults(stuck, cut)
+    rows = next(rows for rows in cycle.devices if rows.device == "extruder")
+    found = rows.true["barrel_temp_z3"][cycle.active[1].rows(rows.time_ms)]
+    assert found[-1] < found[0] - 15.0
 
 
 def test_a_running_line_takes_a_new_fault_and_goes_on_where_it_was():

@@ -9,11 +9,26 @@ import numpy as np
 import pytest
 
 from filiere.errors import PlantError
+from filiere.plant import Line
 from filiere.plant_file import parse_plant
+from simulators.faults.catalogue import KINDS, targets
 from simulators.faults.fault import Fault
 from simulators.line.cycle import Cycle, run_cycle
+from simulators.line.machines import Machine
+from simulators.line.preparing import FEED_MOISTURE, MOISTURE, dryer
 from simulators.line.simulation import beginning
-from tests.simulators.builders import FLAX, START_NS, TEXTILE, caux, cycles, fault, with_faults
+from tests.simulators.builders import (
+    FLAX,
+    START_NS,
+    TEXTILE,
+    caux,
+    cycles,
+    fault,
+    first_cycle,
+    plant_with,
+    scenario,
+    with_faults,
+)
 from tests.simulators.line.machine_readings import plateau, rows_of, seconds, shown, true, warm
 
 LINES = (TEXTILE, FLAX)
@@ -152,6 +167,27 @@ def test_a_thinner_wrong_polymer_shows_in_pressure_load_and_melt_flow_rate_at_on
 # ---------------------------------------------------------------------------------------------------------- machines
 
 
+def test_only_what_is_dried_brings_its_water_into_the_extruder():
+    cycle = warm(FLAX)
+    time_s = seconds(cycle, "dryer")
+    dried = dryer(
+        Machine(
+            unit=caux().line(FLAX).unit("dryer"),
+            plan=cycle.plan,
+            active=(),
+            seed=1,
+            time_s=time_s,
+            period_s=60.0,
+            memory={},
+        )
+    ).values
+    stage = cycle.plan.stages[0]
+    flax_g = sum(flow.dry_g + flow.water_g for flow in stage.inputs if flow.portion.material == "flax_fibre")
+    inside = (time_s > stage.feed_start_s) & (time_s < stage.feed_stop_s)
+    share = dried[FEED_MOISTURE][inside] / dried[MOISTURE][inside]
+    assert share == pytest.approx(flax_g / 1000.0 / stage.feed_kg)
+
+
 def test_a_hopper_loses_exactly_what_flows_out_of_it():
     cycle = warm(FLAX)
     weight, flow = true(cycle, "feeders.hopper_weight"), true(cycle, "feeders.fibre_feed")
@@ -279,6 +315,8 @@ workshops:
             recipes: [{id: r, label: {fr: R, en: R}, ingredients: [{material: wood, share: 1}]}]
 """
 
+BATCH_WEIGHT = "{id: batch_weight, label: {fr: P, en: W}, unit: kg, period_s: 5, range: [0, 2000], resolution: 0.2}"
+
 
 def pressed(settings: str = "", *signals: str, period_s: float = 2.0) -> Cycle:
     """The first cycle of another plant, whose press is modelled as an extruder."""
@@ -296,6 +334,17 @@ def test_an_extruder_of_another_plant_needs_no_parameter_and_any_period(period_s
     cycle = pressed("", "barrel_temp_z1", "barrel_temp_z2", "melt_temp", period_s=period_s)
     for zone in ("press.barrel_temp_z1", "press.barrel_temp_z2"):
         assert true(cycle, zone)[-1] == pytest.approx(200.0, abs=8.0)
+
+
+def test_a_scale_of_a_unit_without_a_model_weighs_what_is_made():
+    plant = parse_plant(
+        OTHER.replace("model: extruder SETTINGS", "").replace("SIGNALS", BATCH_WEIGHT).encode(),
+        "other.yaml",
+    )
+    start = beginning(plant, seed=1, start_ns=START_NS)
+    cycle = run_cycle(plant, start.lines["ici/atelier/l1"].cycle, start)
+    product = cycle.plan.stages[-1].outputs[0]
+    assert true(cycle, "press.batch_weight").max() == pytest.approx((product.dry_g + product.water_g) / 1000.0)
 
 
 def test_an_extruder_without_a_zone_is_refused():
@@ -332,22 +381,40 @@ class Asked(dict):
         return super().get(name, default)
 
 
+@pytest.mark.parametrize("line", LINES)
+def test_the_models_run_without_any_parameter_and_every_fault_with_them(line: str):
+    bare = plant_with(line, without_parameters)
+    start = beginning(bare, seed=1, start_ns=START_NS)
+    cycle = run_cycle(bare, start.lines[line].cycle, start, scenario=scenario(*every_fault(bare.line(line))))
+    assert all(rows.place.size for rows in cycle.devices)
+
+
+def without_parameters(line: Line) -> Line:
+    """The same line, its units with a model and nothing more."""
+    return replace(
+        line,
+        simulator={},
+        units=tuple(replace(each, simulator={"model": each.simulator["model"]}) for each in line.units),
+        steps=tuple(replace(step, simulator={}) for step in line.steps),
+    )
+
+
+def every_fault(line: Line) -> list[Fault]:
+    """Each kind at the first thing that can have it, one after the other."""
+    return [
+        fault(kind, targets(found, line)[0], line=line.path, after_s=3000.0 + 60.0 * place)
+        for place, (kind, found) in enumerate(KINDS.items())
+        if targets(found, line)
+    ]
+
+
 OF_OTHERS = {"screw_speed_run", "melt_c", "fibre_ratio_run", "material", "contaminants_usual"}
 """What is used only where a recipe, an extruder, a lot or a signal is not there."""
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_every_constant_that_a_model_uses_stands_in_the_plant_file(line: str):
-    plant = caux()
-    units = tuple(replace(unit, simulator=Asked(unit.simulator)) for unit in plant.line(line).units)
-    asking = replace(
-        plant,
-        workshops=tuple(
-            replace(shop, lines=tuple(replace(each, units=units) if each.path == line else each for each in shop.lines))
-            for shop in plant.workshops
-        ),
-    )
-    start = beginning(asking, seed=1, start_ns=START_NS)
-    run_cycle(asking, start.lines[line].cycle, start)
+    units = tuple(replace(unit, simulator=Asked(unit.simulator)) for unit in caux().line(line).units)
+    first_cycle(plant_with(line, lambda each: replace(each, units=units)), line)
     missing = {f"{unit.id}: {name}" for unit in units for name in unit.simulator.missing - OF_OTHERS}
     assert not missing

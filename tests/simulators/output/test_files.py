@@ -164,13 +164,13 @@ def test_the_same_order_gives_the_same_bytes(tmp_path: Path, form: Format):
 
 
 def test_a_piece_is_some_hours_of_one_line_however_long_the_simulation_is():
-    simulation = anew(caux(), Order(days=1.5))
+    simulation = anew(caux(), Order(days=0.8))
     starts = []
     for piece in pieces(simulation):
         assert piece.messages <= PUBLICATIONS_MAX
         assert {stretch.rows.line for stretch in piece.stretches} <= {piece.line}
         starts.append(piece.start_ns)
-    assert len(starts) > 10
+    assert len(starts) > 5
     assert starts == sorted(starts)
 
 
@@ -209,13 +209,53 @@ def test_a_signal_leaves_nothing_behind_and_says_so(
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path):
-    (tmp_path / "mine.txt").write_text("mine")
-    for option in ("to", "truth"):
+    full, new = tmp_path / "full", tmp_path / "new"
+    full.mkdir()
+    (full / "mine.txt").write_text("mine")
+    for option, order in (("to", {"folder": full}), ("truth", {"folder": new, "truth": full})):
         with pytest.raises(SettingsError, match=f"--{option}: got .* not empty; expected the name of a new folder"):
-            written(**{"folder": tmp_path / "new", option: tmp_path} if option == "truth" else {"folder": tmp_path})
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+            written(**order)
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+    assert [path.name for path in full.iterdir()] == ["mine.txt"]
     with pytest.raises(SettingsError, match="not empty"):
-        written(tmp_path / "mine.txt")
+        written(full / "mine.txt")
+
+
+def test_a_folder_that_cannot_be_put_in_the_place_of_another_is_refused_before_anything_is_simulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(folder_module, "_tables", pytest.fail)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=r"expected a new folder in it, such as .*/simulation"):
+        written(Path())
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "volume")
+    (tmp_path / "volume").mkdir()
+    with pytest.raises(
+        SettingsError, match=r"got .*/volume; expected a new folder in it, such as .*/volume/simulation"
+    ):
+        written(tmp_path / "volume")
+
+
+def test_a_link_to_an_empty_folder_stays_and_the_folder_is_filled(tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    written(tmp_path / "link", days=0.01)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "empty" / ABOUT_FILE).exists()
+
+
+def test_a_truth_beside_the_files_is_whole_or_not_there_however_its_path_is_written(tmp_path: Path):
+    def stopped(*_: object) -> None:
+        raise SettingsError("stopped")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folder_module, "_go_on", stopped)
+        with pytest.raises(SettingsError, match="stopped"):
+            written(tmp_path / "out", truth=tmp_path / "out" / ".." / "truth")
+    assert list(tmp_path.iterdir()) == []
+    for around in (tmp_path / "out" / "..", tmp_path / "out", tmp_path / "x" / ".." / "out"):
+        with pytest.raises(SettingsError, match=r"--truth: got .*, where the folder of --to is; expected another one"):
+            written(tmp_path / "out", truth=around)
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path):
@@ -252,6 +292,13 @@ def test_a_frame_has_the_truth_beside_what_was_shown():
     assert broken["barrel_temp_z2.true"].between(100.0, 260.0).all()
     assert found.attrs["units"]["melt_pressure"] == "bar"
     assert str(found.index.dtype) == "datetime64[ns, UTC]"
+
+
+def test_grams_are_taken_for_kilograms_while_something_is_on_the_scale():
+    scale = frames("dirty-data", days=0.48)[f"{TEXTILE}/bagging"]["batch_weight"]
+    hours = (scale.index - scale.index[0]).total_seconds() / 3600
+    assert (scale[(hours > 11.01) & (hours < 11.5)] > 10_000.0).all()  # `grams-for-kilograms`, from 11 h on
+    assert (scale[hours < 10.99] < 2000.0).all()
 
 
 def test_one_seed_is_one_simulation_and_another_seed_another():

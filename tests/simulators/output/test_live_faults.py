@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -40,8 +42,8 @@ def clog(**fields: object) -> Trigger:
 class Simulation:
     """The side that answers."""
 
-    def __init__(self, path: Path) -> None:
-        self.folder = FaultFolder(path, CAUX)
+    def __init__(self, path: Path, lines: tuple[str, ...] = ()) -> None:
+        self.folder = FaultFolder(path, CAUX, lines=lines)
         self.faults: dict[str, Fault] = {}
 
     def turn(self, *, now_ns: int = NOW_NS, windows: Mapping[str, Window] | None = None) -> tuple[Fault, ...]:
@@ -93,7 +95,7 @@ def test_whatever_was_sent_it_begins_later_and_within_a_millisecond(sent_ns: int
     start_ns, now_ns = START_NS + phase_ns, START_NS + phase_ns + sent_ns
     folder = FaultFolder(Path("/nonexistent"), CAUX)
     windows: dict[str, Window] = {}
-    fault = folder._done(clog(), {}, windows, start_ns, now_ns)
+    fault = folder._done(clog(), {}, windows, start_ns, {T1: now_ns})
     assert now_ns < windows[fault.label].start_ns + 500_000  # a float of seconds over three years is that exact
     assert windows[fault.label].start_ns - now_ns <= 1_500_000
 
@@ -170,6 +172,45 @@ def test_what_is_there_already_or_excludes_what_is_there_is_refused(simulation: 
     assert set(simulation.faults) == {"c", "h", "r"}
 
 
+def test_a_fault_that_began_with_a_lot_excludes_as_any_other(simulation: Simulation) -> None:
+    zone = {"line": T1, "target": "extruder.barrel_temp_z2", "duration": "1 h"}
+    simulation.ordered(Trigger(fault={"kind": "heater_open", "label": "h", **zone}))
+    simulation.faults["h"] = _of_a_lot(simulation.faults["h"])
+    there = {"h": Window(NOW_NS - 60 * NS_PER_S, NOW_NS + 3540 * NS_PER_S)}
+    relay = Trigger(fault={"kind": "relay_stuck_on", **zone})
+    with pytest.raises(ScenarioError, match=r"while h \(heater_open\) is there"):
+        simulation.ordered(relay, windows=there)
+    assert simulation.ordered(relay, windows=there, now_ns=NOW_NS + 3600 * NS_PER_S).state(NOW_NS) == "waiting"
+
+
+def test_a_fault_of_a_line_that_is_not_simulated_is_refused(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, lines=("caux/flax/f1",))
+    with pytest.raises(ScenarioError, match="got line caux/textile/t1, which is not simulated; expected one of caux/f"):
+        simulation.ordered(clog())
+    assert simulation.ordered(Trigger(fault={"kind": "late", "line": "caux/flax/f1"})).label == "late"
+
+
+def test_on_a_line_that_was_sent_further_than_the_others_it_begins_later(simulation: Simulation) -> None:
+    flax, ahead_ns = "caux/flax/f1", NOW_NS + 5400 * NS_PER_S
+    names = [simulation.folder.place(Trigger(fault={"kind": "late", "line": line})) for line in (T1, flax)]
+    simulation.folder.take((), start_ns=START_NS, now_ns=NOW_NS, windows={}, sent_ns={T1: ahead_ns, flax: START_NS})
+    simulation.folder.tell()
+    starts = [
+        answer.done.fault.start_ns for name in names if (answer := simulation.folder.answer(name)) and answer.done
+    ]
+    assert 0 < (starts[0] or 0) - ahead_ns <= 1_000_000
+    assert 0 < (starts[1] or 0) - NOW_NS <= 1_000_000
+
+
+def test_an_order_of_long_ago_is_nobodys(simulation: Simulation) -> None:
+    name = simulation.folder.place(clog())
+    (order,) = simulation.folder._path.glob(f"{name}*")
+    os.utime(order, (time.time() - 61, time.time() - 61))
+    assert not simulation.folder.waiting()
+    assert simulation.turn() == ()
+    assert not order.exists()
+
+
 def test_what_is_not_there_cannot_be_stopped_and_what_could_be_is_named(simulation: Simulation) -> None:
     with pytest.raises(ScenarioError, match="nothing is wrong"):
         simulation.ordered(Stop(label="c"))
@@ -241,9 +282,9 @@ def test_who_orders_waits_for_the_answer(simulation: Simulation) -> None:
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        assert simulation.folder.order(clog(label="c")).fault.label == "c"
+        assert simulation.folder.order(clog(label="c"), timeout_s=60.0).fault.label == "c"
         with pytest.raises(ScenarioError, match="there already"):
-            simulation.folder.order(clog(label="c"))
+            simulation.folder.order(clog(label="c"), timeout_s=60.0)
     finally:
         stop.set()
         thread.join()
@@ -286,7 +327,7 @@ def test_what_runs_is_shown_until_it_is_silent(simulation: Simulation, tmp_path:
 def test_any_json_in_place_of_a_fault_is_a_fault_or_a_refusal(value: object) -> None:
     folder = FaultFolder(Path("/nonexistent"), CAUX)
     ask: Callable[[], object] = lambda: folder._done(  # noqa: E731 - named for what it does
-        live_faults._decoded(json.dumps({"do": "trigger", "fault": value}).encode()), {}, {}, START_NS, NOW_NS
+        live_faults._decoded(json.dumps({"do": "trigger", "fault": value}).encode()), {}, {}, START_NS, {T1: NOW_NS}
     )
     with pytest.raises(FiliereError):
         ask()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from simulators.faults.catalogue import KINDS, targets
-from simulators.line.delivery import Publication
+from simulators.line.messages import Publication
 from simulators.line.simulation import beginning, sent, simulate
 from simulators.line.state import SimulatorState
 from simulators.output.live_faults import FaultFolder, Stop, Trigger

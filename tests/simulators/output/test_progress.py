@@ -1,6 +1,7 @@
 """How long work goes, as people see it."""
 
 import io
+import os
 from dataclasses import replace
 
 import pytest
@@ -73,6 +74,26 @@ def test_where_there_is_no_terminal_a_line_comes_now_and_then(monkeypatch: pytes
     for now[0] in (100.0, 101.0, 109.0, 111.0):
         line.show(progress())
     assert len(stream.getvalue().splitlines()) == 2
+
+
+@pytest.mark.parametrize("columns", [80, 0])
+def test_on_a_terminal_a_line_that_fills_several_rows_is_rewritten_from_its_first(
+    monkeypatch: pytest.MonkeyPatch, columns: int
+):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def fileno(self) -> int:
+            return 2
+
+    monkeypatch.setattr(progress_module, "get_terminal_size", lambda _: os.terminal_size((columns, 24)))
+    stream = Terminal()
+    line = ProgressLine(stream)
+    line.show(progress(problem="x" * 80))
+    line.end("done")
+    assert stream.getvalue().startswith("\r\x1b[J")
+    assert stream.getvalue().endswith("\r\x1b[2A\x1b[Jdone\n")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from filiere.errors import FiliereError
 from filiere.settings import Settings, load_settings
 from simulators.commands import simulate as command
 from simulators.demo.services import free_port
-from simulators.line.delivery import Publication
+from simulators.line.messages import Publication
 from simulators.line.simulation import simulate
 from simulators.line.state import read_state
 from simulators.output import live_faults
@@ -189,7 +189,7 @@ def test_the_command_writes_a_scenario_into_files(tmp_path: Path):
         (["--to", "{out}"], "--to: got a simulation without an end"),
         (["--to", "{out}", "--days", "0.01", "--start", "yesterday"], "--start: got time 'yesterday'"),
         (["--to", "{out}", "--days", "0.01", "--start", "9000-01-01T00:00:00Z"], "--start: got a time that is out of"),
-        (["--to", "{out}", "--days", "1", "--truth", "{out}"], "the folder of --to; expected another one"),
+        (["--to", "{out}", "--days", "1", "--truth", "{out}"], "where the folder of --to is; expected another one"),
         (["--to", "{out}", "--scenario", "{bad}"], "bad.yaml:3: scenario.label: got"),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from filiere.clock import NS_PER_S
-from filiere.errors import SettingsError
+from filiere.errors import SettingsError, StoreUnavailable
 from simulators.faults.fault import Onset
 from simulators.faults.process import ScreenClog
 from simulators.line.simulation import sent
@@ -39,7 +39,7 @@ def go_on(folder: Path, simulation: Simulation, messages: int) -> Counter[str]:
     return made
 
 
-@pytest.mark.parametrize("lots", [1, 24])
+@pytest.mark.parametrize("lots", [1, 10])
 def test_all_lots_that_are_asked_for_are_made_before_now(tmp_path: Path, lots: int):
     simulation = opened(tmp_path, lots=lots, rows_max=1000)
     slowest = simulation.of_line(TEXTILE, simulation.state, Counter())
@@ -79,6 +79,12 @@ def test_a_number_that_is_none_is_refused(wrong: dict):
         Order(**wrong)
 
 
+def test_a_seed_that_no_scenario_may_have_is_refused():
+    for seed in (-1, 2**63):
+        with pytest.raises(SettingsError, match=f"--seed: got {seed}; expected a whole number from 0 to"):
+            Order(seed=seed)
+
+
 def test_days_end_every_line_at_that_time():
     simulation = anew(caux(), Order(days=0.1, start_ns=START_NS))
     times = [publication.time_ns for publication in simulation.publications(simulation.state, Counter())]
@@ -104,7 +110,10 @@ def test_a_restart_goes_on_with_the_shipped_scenario_that_it_began_with(tmp_path
 @pytest.mark.parametrize(
     ("order", "message"),
     [
-        ({"scenario": "drift"}, "--scenario: got drift as it is now; expected wet-feed"),
+        (
+            {"scenario": "drift"},
+            "--scenario: got drift; expected wet-feed, .*: go on with --scenario wet-feed, or start anew",
+        ),
         ({"seed": 5}, "--seed: got 5; expected 1"),
         ({"start_ns": START_NS}, "--start: got 2026-03-11"),
     ],
@@ -120,11 +129,11 @@ def test_an_own_scenario_has_to_be_named_again_and_unchanged(tmp_path: Path):
     mine = tmp_path / "mine.yaml"
     mine.write_bytes(shipped_bytes("drift").replace(b"id: drift", b"id: mine"))
     opened(tmp_path, scenario=str(mine))
-    with pytest.raises(SettingsError, match="got none; expected mine as it was"):
+    with pytest.raises(SettingsError, match=r"got none; expected mine, .*: go on with its file as it was then"):
         opened(tmp_path)
     assert opened(tmp_path, scenario=str(mine)).scenario.id == "mine"
     mine.write_bytes(mine.read_bytes() + b"# changed\n")
-    with pytest.raises(SettingsError, match="give its file to go on"):
+    with pytest.raises(SettingsError, match="which is another mine now; expected mine"):
         opened(tmp_path, scenario=str(mine))
 
 
@@ -137,10 +146,30 @@ def test_faults_that_came_while_it_ran_are_there_after_a_restart(tmp_path: Path)
     assert read_state(tmp_path / "simulator.json") == again.state
 
 
+def test_up_to_where_a_line_was_sent_is_known_after_a_restart(tmp_path: Path):
+    began = opened(tmp_path)
+    assert began.sent_ns(TEXTILE, began.state) == began.state.start_ns - 1
+    sent_ns = dict.fromkeys(began.state.lines, 0)
+    state = began.state
+    for publication in islice(began.publications(state, Counter()), 50):
+        state = sent(state, publication)
+        sent_ns[publication.cycle.line] = publication.time_ns
+    assert {line: began.sent_ns(line, state) for line in sent_ns} == sent_ns
+
+
 def test_a_fault_with_the_label_of_another_stands_instead_of_it():
     wet = load_scenario("wet-feed", caux())
     shorter = replace(wet.faults[0], duration_s=60.0)
     assert wet.with_faults([shorter]).faults == (shorter, *wet.faults[1:])
+
+
+def test_a_state_that_cannot_be_read_or_written_is_told_in_one_line(tmp_path: Path):
+    state = opened(tmp_path).state
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(SettingsError, match="folder: got Is a directory; expected a file"):
+        read_state(tmp_path / "folder")
+    with pytest.raises(StoreUnavailable, match="folder: Is a directory; free space"):
+        write_state(tmp_path / "folder", state)
 
 
 def test_a_plant_of_another_digest_is_refused(tmp_path: Path):

@@ -48,3 +48,18 @@ def test_a_wrong_scenario_is_told_with_its_line_and_exit_status_1(tmp_path: Path
     number = wrong.decode().splitlines().index(next(line for line in wrong.decode().splitlines() if "much" in line)) + 1
     assert checked.stderr.startswith(f"{tmp_path}/mine.yaml:{number}: scenario.faults[1].severity: got 'much'")
     assert not checked.stdout
+
+
+def test_a_label_of_an_own_scenario_moves_no_cursor(tmp_path: Path):
+    sly = shipped_bytes("normal-day").replace("Une journée normale".encode(), "Sûr : \\e[2J".encode())
+    (tmp_path / "mine.yaml").write_bytes(sly)
+    told = run("check", str(tmp_path / "mine.yaml")).stdout
+    assert "\x1b[2J" not in told
+    assert "Sûr :" in told
+
+
+def test_days_are_told_in_the_language_of_who_looks(tmp_path: Path):
+    week = b'days: 2.5\ncalendar: {days: [mon, sun], start: "06:00", lots_a_day: 3}\n'
+    (tmp_path / "mine.yaml").write_bytes(shipped_bytes("normal-day").replace(b"days: 1\n", week))
+    assert "2,5 jours · lun dim : 3 lots par jour" in run("check", str(tmp_path / "mine.yaml")).stdout
+    assert "2.5 days · mon sun: 3 lots a day" in run("check", str(tmp_path / "mine.yaml"), "--lang", "en").stdout

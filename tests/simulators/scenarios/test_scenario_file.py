@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from filiere.errors import ScenarioError
-from simulators.faults.catalogue import KINDS, check, targets
+from simulators.faults.catalogue import KINDS
 from simulators.faults.fault import Fault, Onset
 from simulators.line.simulation import beginning
 from simulators.scenarios.scenario import Scenario
@@ -25,6 +24,7 @@ from simulators.scenarios.scenario_file import (
     shipped,
 )
 from tests.simulators.builders import FLAX, START_NS, TEXTILE, caux
+from tests.simulators.strategies import any_fault, seconds
 
 HEAD = """\
 scenario: 1
@@ -128,6 +128,16 @@ def test_a_fault_without_a_label_gets_a_free_one():
     assert [each.label for each in found.faults] == ["screen_clog", "screen_clog-2", "mine"]
 
 
+def test_the_largest_seed_is_read_to_its_last_digit_and_noughts_before_a_number_are_none():
+    assert read("seed: 9223372036854775807\n").seed == 2**63 - 1
+    assert read(f"seed: {'0' * 5000}7\n").seed == 7
+
+
+def test_a_thousand_faults_without_a_label_get_a_thousand():
+    many = "".join(CLOG.replace("3 h, duration: 2 h", f"{i} h, duration: 1 h") for i in range(1000))
+    assert len({each.label for each in read("faults:\n" + many).faults}) == 1000
+
+
 def test_the_digest_is_of_the_bytes():
     assert read().digest != read("# another comment\n").digest
 
@@ -138,7 +148,9 @@ def test_the_digest_is_of_the_bytes():
 WRONG = [
     ("seed: 1.5", "mine.yaml:5: scenario.seed: got '1.5'; expected a whole number"),
     ("seed: -1", "scenario.seed: got '-1'"),
-    ("lots: 0", "scenario.lots: got '0'; expected a number from 1"),
+    ("seed: 9223372036854775808", "expected a whole number from 0 to 9223372036854775807"),
+    (f"seed: {'9' * 5000}", "scenario.seed: got '999"),
+    ("lots: 0", "scenario.lots: got '0'; expected a whole number from 1 to 100000"),
     ("lots: true", "scenario.lots: got 'true'; expected a number"),
     ("days: 0", "scenario.days: got 0; expected more than 0 days"),
     ("days: .nan", "scenario.days: got '.nan'; expected a number"),
@@ -234,8 +246,8 @@ def test_a_label_twice_a_line_left_out_and_a_lot_after_the_last_are_refused():
         (b"# nothing\n", "the file is empty"),
         (b"- 1\n", "mine.yaml:1: scenario: got a list; expected a mapping"),
         (HEAD.encode()[:-20], "mine.yaml:"),
-        (b"\xff\xfe", "mine.yaml: byte 0 is not UTF-8"),
-        (b"scenario: 1\nid: a\0b\n", "mine.yaml: not YAML"),
+        (b"scenario: 1\nid: \xff\xfe", "mine.yaml:2: byte 16 is not UTF-8"),
+        (b"scenario: 1\nid: a\0b\n", "mine.yaml:2: not YAML: character U+0000"),
         (b"scenario: 2\n" + HEAD.encode().partition(b"\n")[2], "got '2'; expected 1, the version of this format"),
         (b"scenario: " + b"[" * 60 + b"]" * 60, "nested deeper than 40"),
         (b"scenario: &a 1\nid: *a\n", "got an alias"),
@@ -262,27 +274,6 @@ def test_a_name_that_is_nearly_right_is_met():
 
 # ---------------------------------------------------------------------------------------------------- there and back
 
-SECONDS = st.one_of(st.integers(0, 10_000_000).map(float), st.floats(0.0, 1e6, allow_subnormal=False))
-
-
-@st.composite
-def any_fault(draw: st.DrawFn) -> Fault:
-    kind = KINDS[draw(st.sampled_from(sorted(KINDS)))]
-    line = draw(st.sampled_from([each for each in caux().lines if targets(kind, each)]))
-    lot = draw(st.none() | st.integers(1, 60))
-    scale = kind.scale
-    low, high = (-1e6, 1e6) if scale is None else (max(scale.low, -1e6), min(scale.high, 1e6))
-    found = kind(
-        label=draw(st.from_regex(r"\A[a-z0-9][a-z0-9_-]{0,20}\Z")),
-        line=line.path,
-        target=draw(st.sampled_from(targets(kind, line))),
-        onset=Onset(after_s=draw(SECONDS), lot=lot, step=draw(st.sampled_from(["", line.steps[0].id])) if lot else ""),
-        duration_s=draw(st.floats(0.001, 1e6)),
-        severity=math.nan if scale is None else draw(st.floats(low, high)),
-    )
-    check(found, caux())
-    return found
-
 
 @given(any_fault())
 def test_a_fault_that_is_written_down_is_read_back_the_same(written: Fault):
@@ -294,7 +285,7 @@ def test_a_fault_that_is_written_down_is_read_back_the_same(written: Fault):
     assert math.isnan(written.severity) or found.severity == written.severity
 
 
-@given(SECONDS)
+@given(seconds(1e7))
 def test_a_duration_in_words_is_the_same_duration(seconds: float):
     number, _, unit = duration_text(seconds).partition(" ")
     assert float(number) * UNIT_S[unit] == seconds
