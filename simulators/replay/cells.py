@@ -28,6 +28,8 @@ CELL_MAX = 64
 _SHOWN_MAX = 40
 _MISSING = frozenset(("", "-", "--", "---", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "?", "."))
 _INFINITE = re.compile(r"[+-]?(?:inf|infinity|∞|1\.#inf)", re.IGNORECASE)
+_MINUS = "\N{MINUS SIGN}"
+"""What a spreadsheet prints in place of the sign of the keyboard."""
 _BLANKS = " \t\r\n\0\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
 _PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:(?P<sign>[.,])[0-9]*)?|(?P<bare>[.,])[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _AMBIGUOUS = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
@@ -41,7 +43,7 @@ _ORDINARY = re.compile(r"[0-9.+\-\n]*")
 
 def number(text: str, decimal: str) -> tuple[float, Dirt | None]:
     """A cell's text → its value, NaN where it has none, and what is to be said of it. `decimal` is `.` or `,`."""
-    text = text.strip(_BLANKS)
+    text = text.strip(_BLANKS).replace(_MINUS, "-")
     if text.lower() in _MISSING:
         return math.nan, Dirt.EMPTY
     if len(text) > CELL_MAX:

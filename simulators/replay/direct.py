@@ -43,6 +43,7 @@ class Direct:
             self._client.loop_stop()
             if (socket := self._client.socket()) is not None:  # the broker did not answer, or not in time
                 socket.close()
+            self._client = None  # it and we hold each other, and it closes its pair of sockets when it is gone
 
     def publish(self, topic: str, payload: bytes, *, stop: Callable[[], bool]) -> bool:
         """Hand one message to the broker, when there is room. False when asked to stop before."""

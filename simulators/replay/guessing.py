@@ -15,7 +15,7 @@ from filiere.plant import Line, Plant, Signal
 from filiere.units import converter
 from simulators.replay.cells import Absent, Cell, number, word
 from simulators.replay.mapping import LongColumns
-from simulators.replay.times import Moments, TimeFormat
+from simulators.replay.times import DATE, Moments, TimeFormat
 
 SHARE_MIN = 0.9
 """Of the cells that are not empty: so many must be what the column is taken for."""
@@ -28,9 +28,9 @@ VALUES_JUDGED = 200
 NAMES_MAX = 2000
 """Different names of a long file."""
 KNOWN_SENTINELS = (-175.0, 65532.0, 65533.0, 65534.0, 65535.0, 32767.0, -32768.0, -9999.0, 9999.0, -999.0, -999.25)
-_STAMP = re.compile(r"\s*([0-9]{1,4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,4})(.*)", re.DOTALL)
+_STAMP = re.compile(rf"\s*{DATE}(?P<rest>.*)", re.DOTALL)
 _CLOCK = re.compile(r"\s*[0-9]{1,2}[:hH][0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?\s*(?:[AaPp]\.?[Mm]\.?)?\s*")
-_OFFSET = re.compile(r"(?:[Zz]|[0-9][+-][0-9]{2}:?[0-9]{2})\s*$")
+_OFFSET = re.compile(r"(?:[Zz]|UTC|GMT|[0-9]\s*[+-][0-9]{2}(?::?[0-9]{2})?)\s*$")
 _UNIT = re.compile(r"[(\[]\s*([^()\[\]]{1,12}?)\s*[)\]]\s*$")
 _UNITS = {
     "°c": "Cel", "c": "Cel", "degc": "Cel", "ºc": "Cel", "°f": "[degF]", "f": "[degF]", "degf": "[degF]", "k": "K",
@@ -68,6 +68,8 @@ _TAG_NAMES = {
 }
 _VALUE_NAMES = {"value", "valeur", "val", "wert"}
 _QUALITY_NAMES = {"quality", "qualite", "status", "statut", "etat", "q", "opc"}
+EXCEL_LOW, EXCEL_HIGH = 36_526.0, 73_051.0
+"""Days of a spreadsheet from 2000 to 2099."""
 _UNIX = (
     (TimeFormat.UNIX_S, 1e9), (TimeFormat.UNIX_MS, 1e12), (TimeFormat.UNIX_US, 1e15), (TimeFormat.UNIX_NS, 1e18)
 )  # fmt: skip
@@ -115,7 +117,7 @@ def guess_time(columns: Columns) -> TimeGuess | None:
         cells = columns[name]
         if isinstance(cells, Moments):
             return TimeGuess(columns=(name,), format=TimeFormat.TIMESTAMP, local=cells.local)
-        guess = _stamp_guess(name, cells, columns) or _unix_guess(name, cells)
+        guess = _stamp_guess(name, cells, columns) or _counted_guess(name, cells)
         if guess is not None:
             return guess
     return None
@@ -126,14 +128,15 @@ def _stamp_guess(name: str, cells: Sequence[Cell], columns: Columns) -> TimeGues
     found = [match for match in map(_STAMP.fullmatch, texts) if match]
     if not found or len(found) < SHARE_MIN * len(texts):
         return None
-    first = max(int(match[1]) for match in found)
-    second = max(int(match[2]) for match in found)
+    first = max(int(match["a"]) for match in found)
+    named = any(match["name"] for match in found)
+    second = max(int(match["b"] or 0) for match in found)
     year_first = first > 31
     time_format = TimeFormat.YEAR_FIRST if year_first else TimeFormat.DAY_FIRST
     if not year_first and second > 12:
         time_format = TimeFormat.MONTH_FIRST
     names: tuple[str, ...] = (name,)
-    rests = [match[4] for match in found]
+    rests = [match["rest"] for match in found]
     if not any(rest.strip() for rest in rests):
         clock = next((each for each, other in columns.items() if each != name and _is_clock(other)), None)
         if clock is not None:
@@ -141,7 +144,10 @@ def _stamp_guess(name: str, cells: Sequence[Cell], columns: Columns) -> TimeGues
             rests = [str(cell) for cell in columns[clock]]  # type: ignore[union-attr]  # it is no Moments
     local = not all(_OFFSET.search(rest) for rest in rests if rest.strip())
     return TimeGuess(
-        columns=names, format=time_format, local=local, day_unsure=not year_first and max(first, second) <= 12
+        columns=names,
+        format=time_format,
+        local=local,
+        day_unsure=not (year_first or named) and max(first, second) <= 12,
     )
 
 
@@ -152,16 +158,19 @@ def _is_clock(cells: Sequence[Cell] | Moments) -> bool:
     return bool(texts) and sum(bool(_CLOCK.fullmatch(text)) for text in texts) >= SHARE_MIN * len(texts)
 
 
-def _unix_guess(name: str, cells: Sequence[Cell]) -> TimeGuess | None:
-    """Large numbers that nearly always grow."""
+def _counted_guess(name: str, cells: Sequence[Cell]) -> TimeGuess | None:
+    """Large numbers that nearly always grow; days of a spreadsheet only where the name says that it is a time."""
     values = _numbers(cells, ".")
     if len(values) < 2 or len(values) < SHARE_MIN * len(cells):
         return None
     middle, falls = median(values), sum(later < value for value, later in pairwise(values))
+    if falls > (1.0 - SHARE_MIN) * len(values):
+        return None
     for time_format, unit in _UNIX:
-        # from 2001 to 2096
-        if unit <= middle < 4 * unit and falls <= (1.0 - SHARE_MIN) * len(values):
+        if unit <= middle < 4 * unit:  # from 2001 to 2096
             return TimeGuess(columns=(name,), format=time_format, local=False)
+    if _TIME_NAMES & set(_words(name)) and EXCEL_LOW <= middle < EXCEL_HIGH:
+        return TimeGuess(columns=(name,), format=TimeFormat.EXCEL_DAYS, local=True)
     return None
 
 
@@ -250,7 +259,11 @@ def guess_signals(
     # stable: of two equal ones, the first of the plant
     scores.sort(key=lambda score: -score.value - FAVOURITE_BONUS * (score.line == favourite))
     taken: set[str] = set()
+    meant: dict[str, str] = {}
     for best in scores:
+        # where a signal is taken, the next best of the line may do: never the same one of another line
+        if best.line != meant.setdefault(best.name, best.line):
+            continue
         if guesses[best.name].signal is None and best.key not in taken:
             taken.add(best.key)
             others = [score for score in scores if score.name == best.name and score.key != best.key]

@@ -26,7 +26,7 @@ def load_mapping(path: Path, plant: Plant) -> ColumnMapping:
     except (OSError, ValueError) as error:
         words = getattr(error, "strerror", None) or error
         raise ScenarioError(
-            f"--mapping: got {path} ({words}); expected a mapping file: `filiere replay inspect FILE` proposes one"
+            f"mapping: got {path} ({words}); expected a mapping file: `filiere replay inspect FILE` proposes one"
         ) from None
     return parse_mapping(body, str(path), plant)
 

@@ -78,7 +78,7 @@ def _own_rows(path: Path, plant: Plant, read: Read) -> list[NumberedRows]:
 def checked_zone(zone: str | None) -> str | None:
     """The zone that was named. Raises SettingsError: it is none of the IANA database."""
     if zone is not None and zone not in available_timezones():
-        raise SettingsError(f"--zone: got {zone!r}; expected a zone of the IANA database such as Europe/Paris")
+        raise SettingsError(f"zone: got {zone!r}; expected a zone of the IANA database such as Europe/Paris")
     return zone
 
 

@@ -17,10 +17,7 @@ from collector.codec import READINGS, ReadingsMessage, encode_readings, topic_te
 from collector.codec import ROWS_MAX as MESSAGE_ROWS_MAX
 from filiere.clock import Clock, system_clock
 from filiere.errors import ScenarioError
-from simulators.replay.cleaning import (
-    Rows,
-    count_strange_times,
-)
+from simulators.replay.cleaning import Rows, count_strange_times
 from simulators.replay.device_recording import MESSAGE_SPAN_NS, nullable
 from simulators.replay.dirt import Findings
 from simulators.replay.mapping import ColumnMapping, Kind, Source
@@ -31,9 +28,6 @@ from simulators.replay.tables import TableFile
 
 ROWS_MAX = 10
 """Most rows in a message, unless another number is asked for."""
-VALUES_MAX = 100_000_000
-"""Of one recording: they are held in memory, 8 bytes each."""
-BAD_TIME_SHARE_MAX = 0.5
 
 
 class TableRecording:

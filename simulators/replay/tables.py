@@ -32,7 +32,7 @@ NAMES_ROWS = 1000
 NESTING_MAX = 8
 BROKEN_SHARE_MAX = 0.5
 """Of a file's rows; where more cannot be read, the layout is wrong and not the rows."""
-_LETTER_LOST = "\N{REPLACEMENT CHARACTER}"
+LETTER_LOST = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +128,8 @@ class TableFile:
                     f"{self.path}:{number}: got a line of {LINE_CHARACTERS_MAX} characters and more; expected rows:"
                     " check the file's kind and encoding"
                 )
-            if _LETTER_LOST in line:
-                self.findings.add(Dirt.BAD_LETTER, f"{self.path.name}:{number}", line.count(_LETTER_LOST))
+            if LETTER_LOST in line:
+                self.findings.add(Dirt.BAD_LETTER, f"{self.path.name}:{number}", line.count(LETTER_LOST))
             ended = line.endswith("\n")
             line = line.rstrip("\r\n")
             broken = self._broken
@@ -146,7 +146,7 @@ class TableFile:
                 raise ScenarioError(
                     f"{self.path}: got {got}; expected the names of columns in line {self.layout.header_line}"
                 )
-        cells = _split(line.rstrip("\r\n"), self.layout.separator) or []
+        cells = cells_of(line.rstrip("\r\n"), self.layout.separator) or []
         if len(cells) > COLUMNS_MAX:
             raise ScenarioError(f"{self.path}: got {len(cells)} columns; expected at most {COLUMNS_MAX}")
         return unique([cell.strip() for cell in cells])
@@ -158,7 +158,7 @@ class TableFile:
         numbers: list[int] = []
         for below, line in self.lines(text):
             number = below + self.layout.header_line
-            cells = _split(line, self.layout.separator)
+            cells = cells_of(line, self.layout.separator)
             if cells is not None and len(cells) > len(header) and not any(cells[len(header) :]):
                 del cells[len(header) :]
             if cells is None or len(cells) != len(header):
@@ -230,7 +230,7 @@ def unique(names: list[str]) -> list[str]:
     return found
 
 
-def _split(line: str, separator: str) -> list[str] | None:
+def cells_of(line: str, separator: str) -> list[str] | None:
     """The cells of a line; None = its quotation marks make no sense. A cell does not go on in the next line."""
     if '"' not in line:
         return line.split(separator)

@@ -4,6 +4,7 @@ A local time is a clock on a wall: it means nothing without the zone that the wa
 the hour that clocks show twice in autumn the first one is meant, unless times would then go back.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,19 +17,24 @@ import numpy as np
 import numpy.typing as npt
 
 from collector.wire_time import TIME_NS_MAX
-from filiere.clock import NS_PER_S, to_ns
+from filiere.clock import NS_PER_S, to_ns, to_text
 from filiere.errors import ScenarioError
 from simulators.replay.cells import Cell, number, shown
 from simulators.replay.dirt import Dirt, Findings
 
 NO_TIME = np.iinfo(np.int64).min
 """In place of a time that cannot be read."""
-NS_PER_US = 1_000
+NS_PER_US, NS_PER_MS = 1_000, 1_000_000
+S_PER_DAY = 86_400
+EXCEL_1970 = 25_569
+"""1970-01-01 in days of a spreadsheet."""
 MINUTES_REMEMBERED = 65_536
 
 
 class TimeFormat(StrEnum):
-    """How times are written. A time with its year first is understood in each of the first three."""
+    """How times are written. A time with its year first, or the name of its month, is understood in each of the first
+    three.
+    """
 
     YEAR_FIRST = "year_first"
     """`2026-11-23 09:14:05.250`, with or without an offset."""
@@ -40,18 +46,31 @@ class TimeFormat(StrEnum):
     UNIX_MS = "unix_ms"
     UNIX_US = "unix_us"
     UNIX_NS = "unix_ns"
+    EXCEL_DAYS = "excel_days"
+    """Days since 1899-12-30 on a wall clock, as a spreadsheet counts them: `46092.25` is 06:00 on 2026-03-11."""
     TIMESTAMP = "timestamp"
     """A Parquet column of times."""
 
 
 PER_S = {TimeFormat.UNIX_S: 1, TimeFormat.UNIX_MS: 10**3, TimeFormat.UNIX_US: 10**6, TimeFormat.UNIX_NS: NS_PER_S}
 
+MONTHS = {
+    "jan": 1, "feb": 2, "fev": 2, "fév": 2, "mar": 3, "mär": 3, "apr": 4, "avr": 4, "may": 5, "mai": 5, "jun": 6,
+    "juin": 6, "jul": 7, "juil": 7, "aug": 8, "aou": 8, "aoû": 8, "sep": 9, "oct": 10, "okt": 10, "nov": 11,
+    "dec": 12, "déc": 12, "dez": 12,
+}  # fmt: skip
+"""How the names of the months begin, in English, French and German."""
+DATE = (
+    r"(?P<a>[0-9]{1,4})"
+    rf"(?:[-/.](?P<b>[0-9]{{1,2}})[-/.]|[-/. ](?P<name>(?i:{'|'.join(MONTHS)}))[^\W\d_]*\.?[-/. ])"
+    r"(?P<c>[0-9]{1,4})"
+)
+"""Day, month and year, in an order that is to be known."""
 _STAMP = re.compile(
-    r"(?P<a>[0-9]{1,4})[-/.](?P<b>[0-9]{1,2})[-/.](?P<c>[0-9]{1,4})"
-    r"(?:(?:[ ,]+|T)(?P<hour>[0-9]{1,2})[:hH](?P<minute>[0-9]{2})"
+    DATE + r"(?:(?:[ ,]+|T)(?P<hour>[0-9]{1,2})[:hH](?P<minute>[0-9]{2})"
     r"(?::(?P<second>[0-9]{2})(?:[.,](?P<part>[0-9]{1,9}))?)?"
     r"(?:\s*(?P<half>[AaPp])\.?[Mm]\.?)?)?"
-    r"\s*(?P<offset>Z|z|[+-][0-9]{2}:?[0-9]{2})?"
+    r"\s*(?P<offset>Z|z|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?)?"
 )
 
 
@@ -120,13 +139,9 @@ class TimeReader:
         """Times of a wall clock, ns as if it were in UTC → UTC ns, in place. Raises as `read`."""
         previous = self._previous.get(None)
         for place, wall in enumerate(wall_ns.tolist()):
-            minute, rest = divmod(wall, 60 * NS_PER_S)
-            moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=minute)
-            fields = (moment.year, moment.month, moment.day, moment.hour, moment.minute)
-            shown_as = moment.isoformat()
-            time_ns, remark = self._wall(fields, rest, previous, shown_as)
+            time_ns, remark = self._shown_ns(wall, previous)
             if remark is not None:
-                findings.add(remark, where(place, shown_as))
+                findings.add(remark, where(place, to_text(wall).removesuffix("Z")))
             wall_ns[place] = previous = time_ns
         if previous is not None:
             self._previous[None] = previous
@@ -136,6 +151,8 @@ class TimeReader:
         try:
             if self._format in PER_S:
                 time_ns, remark = _unix(cell, PER_S[self._format]), None
+            elif self._format is TimeFormat.EXCEL_DAYS:
+                time_ns, remark = self._shown_ns(_excel(cell), previous)
             elif isinstance(cell, str):
                 time_ns, remark = self._stamp(cell.strip(" \t\r\n\0"), previous)
             else:
@@ -148,7 +165,7 @@ class TimeReader:
         found = _STAMP.fullmatch(text)
         if found is None:
             raise ValueError(text)
-        year, month, day = _date(found["a"], found["b"], found["c"], self._format)
+        year, month, day = _date(found["a"], found["b"], found["name"], found["c"], self._format)
         hour, minute, second = int(found["hour"] or 0), int(found["minute"] or 0), int(found["second"] or 0)
         if found["half"]:
             if not 1 <= hour <= 12:
@@ -161,6 +178,13 @@ class TimeReader:
         if found["offset"] is None:
             return self._wall(fields, rest, previous, text)
         return _utc(fields) - _offset_s(found["offset"]) * NS_PER_S + rest, None
+
+    def _shown_ns(self, wall_ns: int, previous: int | None) -> tuple[int, Dirt | None]:
+        """What a wall clock shows, ns as if it were in UTC. Raises OverflowError: beyond the year 9999."""
+        minute, rest = divmod(wall_ns, 60 * NS_PER_S)
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=minute)
+        fields = (moment.year, moment.month, moment.day, moment.hour, moment.minute)
+        return self._wall(fields, rest, previous, moment.isoformat())
 
     def _wall(
         self, fields: tuple[int, int, int, int, int], rest: int, previous: int | None, text: str
@@ -180,30 +204,40 @@ class TimeReader:
 
 
 def _unix(cell: Cell, per_s: int) -> int:
-    if isinstance(cell, str):
-        if cell.strip().isdecimal():  # exact: a float holds no nanoseconds of today
-            return int(cell[:30]) * (NS_PER_S // per_s)
-        value, _ = number(cell, ".")
-    elif isinstance(cell, int) and not isinstance(cell, bool):
+    if isinstance(cell, str) and cell.strip().isdecimal():  # exact: a float holds no nanoseconds of today
+        return int(cell[:30]) * (NS_PER_S // per_s)
+    if isinstance(cell, int) and not isinstance(cell, bool):
         return cell * (NS_PER_S // per_s)
-    else:
-        value = float(cell) if isinstance(cell, float) else float("nan")
-    return round(value * 10**6 / per_s) * NS_PER_US
+    return round(_counted(cell) * 10**6 / per_s) * NS_PER_US
 
 
-def _date(a: str, b: str, c: str, time_format: TimeFormat) -> tuple[int, int, int]:
+def _excel(cell: Cell) -> int:
+    """Days of a spreadsheet → ns of a wall clock, whole ms: a cell of six places is good for a tenth of a second."""
+    return round((_counted(cell) - EXCEL_1970) * S_PER_DAY * 1000) * NS_PER_MS
+
+
+def _counted(cell: Cell) -> float:
+    """A number of seconds or days; NaN = it is none."""
+    if isinstance(cell, str):
+        return number(cell, ".")[0]
+    return float(cell) if isinstance(cell, int | float) and not isinstance(cell, bool) else math.nan
+
+
+def _date(a: str, b: str, name: str | None, c: str, time_format: TimeFormat) -> tuple[int, int, int]:
+    month = int(b) if name is None else MONTHS[name.lower()]
     if len(a) == 4:
-        return int(a), int(b), int(c)
-    if time_format is TimeFormat.YEAR_FIRST or len(c) not in (2, 4):
+        return int(a), month, int(c)
+    if len(c) not in (2, 4) or (time_format is TimeFormat.YEAR_FIRST and name is None):
         raise ValueError(a)
     year = int(c) + (2000 if len(c) == 2 else 0)
-    return (year, int(b), int(a)) if time_format is TimeFormat.DAY_FIRST else (year, int(a), int(b))
+    month_first = time_format is TimeFormat.MONTH_FIRST and name is None
+    return (year, int(a), month) if month_first else (year, month, int(a))
 
 
 def _offset_s(text: str) -> int:
-    if text in "Zz":
+    if text[0] not in "+-":
         return 0
-    hours, minutes = int(text[1:3]), int(text[-2:])
+    hours, minutes = int(text[1:3]), int(text[3:].lstrip(":") or 0)
     if hours > 23 or minutes > 59:
         raise ValueError(text)
     return (-1 if text[0] == "-" else 1) * (hours * 3600 + minutes * 60)

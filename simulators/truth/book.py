@@ -17,10 +17,12 @@ from filiere.plant import Label
 from simulators.faults.fault import FOREVER_NS, Layer
 from simulators.truth.conclusion import Conclusion, Source, episodes
 from simulators.truth.folder import Truth
-from simulators.truth.readings import NumberedRows
+from simulators.truth.readings import RowTimes
 from simulators.truth.records import CycleTruth, FaultTruth
 from simulators.truth.system import System
 
+PAGE = 1_000
+"""Refused messages that are held together."""
 GAPS_MAX = 10_000
 """Gaps of a device that are looked up."""
 COUNTED: Mapping[str, tuple[Label, frozenset[str]]] = {
@@ -52,11 +54,7 @@ def of_book(truth: Truth, system: System) -> list[Conclusion]:
         return []
     times = _Times(truth)
     with AccountBook.open_reader(system.recorder_path) as book, book.snapshot():
-        found = [
-            conclusion
-            for refused in book.quarantine(limit=GAPS_MAX)
-            if (conclusion := _refused(refused, times)) is not None
-        ]
+        found = [conclusion for refused in _quarantine(book) if (conclusion := _refused(refused, times)) is not None]
         for device, boot, (first, last) in book.gaps(GAPS_MAX):
             found += _gap(device, boot, first, last, times)
         for account in account_of(book):
@@ -66,12 +64,20 @@ def of_book(truth: Truth, system: System) -> list[Conclusion]:
     return episodes(found)
 
 
+def _quarantine(book: AccountBook) -> Iterator[Quarantined]:
+    """All that was refused, the oldest first: the first of a kind says when somebody could know."""
+    last = -1
+    while page := list(book.quarantine(limit=PAGE, after=last)):
+        yield from page
+        last = page[-1].offset
+
+
 class _Times:
     """When a row was measured, by its number."""
 
     def __init__(self, truth: Truth) -> None:
         self.truth = truth
-        self._rows: dict[tuple[str, str], list[NumberedRows]] = {}
+        self._rows: dict[tuple[str, str], list[RowTimes]] = {}
         """(device path, boot) → its rows, cycle after cycle; read when first asked for."""
         self._read: set[str] = set()
 

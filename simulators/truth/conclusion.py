@@ -14,6 +14,10 @@ EPISODE_GAP_S = 300.0
 """What says the same of the same signal within this time is one alarm."""
 
 
+CALL_AGAIN_S = 3600.0
+"""An alarm that stands calls again after this time: one that is never off is not one alarm."""
+
+
 class Source(StrEnum):
     """Which part of the system says so."""
 
@@ -70,6 +74,16 @@ class Conclusion:
     def target(self) -> str:
         """The first of them; empty = none."""
         return self.targets[0] if self.targets else ""
+
+    @property
+    def calls(self) -> int:
+        """How often somebody is called for it: once, and again each CALL_AGAIN_S that it stands.
+
+        What is said of a lot, or at no time, is said once.
+        """
+        if self.lot or self.known_ns is None:
+            return 1
+        return 1 + max(0, self.stop_ns - self.known_ns) // round(CALL_AGAIN_S * NS_PER_S)
 
 
 def episodes(conclusions: Iterable[Conclusion], *, gap_s: float = EPISODE_GAP_S) -> list[Conclusion]:

@@ -59,6 +59,10 @@ NO_LOTS = Label(fr="Aucun lot fini dans ce qui a été simulé.", en="No finishe
 FALSE_ALARMS = Label(fr="Fausses alertes", en="False alarms")
 MORE_ALARMS = Label(fr="… et {more} autres : --json", en="… and {more} more: --json")
 PLAIN_LOTS = Label(fr="Lots conformes et libérés : {lots}.", en="Lots that conform and were released: {lots}.")
+UNHEARD = Label(
+    fr="{line} : le système n'a plus rien entendu après {stop} UTC ; {left} qui suivent ne sont pas jugées.",
+    en="{line}: the system heard nothing more after {stop} UTC; the {left} behind it are not scored.",
+)
 CONFORMS = Label(fr="conforme", en="conforms")
 FLAWED = Label(fr="non conforme", en="does not conform")
 ROWS = (
@@ -73,6 +77,10 @@ ROWS = (
 def print_score(console: Console, score: Score, language: Language) -> None:
     """Headline, the five numbers, then faults, false alarms and lots."""
     console.print(headline(score, language))
+    for each in score.lines:
+        if each.unheard_s > 0.0:
+            left = duration(each.unheard_s, language)
+            console.print(UNHEARD.in_language(language).format(line=each.line, stop=instant(each.stop_ns), left=left))
     console.print(_summary(score, language))
     console.print(_faults(score, language) if score.faults else NO_FAULTS.in_language(language))
     if score.false_alarms:
@@ -126,7 +134,7 @@ def _missed_words(score: Score) -> Label:
 
 
 def _alarm_words(score: Score, language: Language) -> Label:
-    rate, count = decimals(score.false_alarms_a_day, 2, language), len(score.false_alarms)
+    rate, count = decimals(score.false_alarms_a_day, 2, language), score.false_calls
     return Label(
         fr=f"{rate} par jour de marche d'une ligne ({count} en tout)",
         en=f"{rate} a line's day of work ({count} in all)",
@@ -229,11 +237,12 @@ def _alarms(score: Score, language: Language) -> Table:
 
 
 def alike(alarms: Sequence[Conclusion]) -> list[tuple[Conclusion, int]]:
-    """The first alarm of each kind, and how many there are of it, the most frequent kind first."""
+    """The first alarm of each kind, and how often it called, the most frequent kind first."""
     kinds: dict[tuple[object, ...], list[Conclusion]] = {}
     for alarm in alarms:
         kinds.setdefault((alarm.source, alarm.line, alarm.targets, alarm.words), []).append(alarm)
-    return sorted(((each[0], len(each)) for each in kinds.values()), key=lambda kind: (-kind[1], kind[0].start_ns))
+    found = [(each[0], sum(alarm.calls for alarm in each)) for each in kinds.values()]
+    return sorted(found, key=lambda kind: (-kind[1], kind[0].start_ns))
 
 
 def _lots(score: Score, language: Language) -> Iterator[RenderableType]:
@@ -277,7 +286,12 @@ def score_json(score: Score) -> dict[str, Any]:
         "scenario": score.scenario,
         "seed": score.seed,
         "lines": {
-            each.line: {"start": to_text(each.start_ns), "stop": to_text(each.stop_ns), "work_s": each.work_s}
+            each.line: {
+                "start": to_text(each.start_ns),
+                "stop": to_text(each.stop_ns),
+                "work_s": each.work_s,
+                "unheard_s": each.unheard_s,
+            }
             for each in score.lines
         },
         "days_of_work": score.days,
@@ -288,9 +302,9 @@ def score_json(score: Score) -> dict[str, Any]:
             "absorbed": len(score.absorbed),
             "median_delay_s": score.median_delay_s,
             "largest_delay_s": score.delays_s[-1] if score.delays_s else None,
-            "false_alarms": len(score.false_alarms),
+            "false_alarms": score.false_calls,
             "false_alarms_a_day_of_work": score.false_alarms_a_day,
-            "false_alarms_by_source": dict(sorted(Counter(each.source for each in score.false_alarms).items())),
+            "false_alarms_by_source": _by_source(score),
             "mean_balance_error_g": score.mean_balance_error_g,
             "largest_balance_error_g": None if worst is None else worst.error_g,
             "largest_balance_error_percent": None if worst is None else worst.error_percent,
@@ -315,6 +329,13 @@ def score_json(score: Score) -> dict[str, Any]:
             for each in score.balances
         ],
     }
+
+
+def _by_source(score: Score) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for alarm in score.false_alarms:
+        counts[alarm.source] += alarm.calls
+    return dict(sorted(counts.items()))
 
 
 def _fault_json(each: FaultScore) -> dict[str, Any]:
@@ -347,6 +368,7 @@ def _conclusion_json(each: Conclusion) -> dict[str, Any]:
         "fr": each.words.fr,
         "en": each.words.en,
         "alarm": each.alarm,
+        "calls": each.calls,
     }
 
 
@@ -360,6 +382,6 @@ def _lot_json(lot: LotScore) -> dict[str, Any]:
         "decision": lot.decision,
         "verdict": lot.word,
         "reasons": [{"fr": label.fr, "en": label.en} for label in lot.reasons],
-        "faults": list(lot.touched_by),
+        "held_for": list(lot.held_for),
         "outcome": lot.outcome,
     }

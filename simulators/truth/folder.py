@@ -13,7 +13,7 @@ from filiere.plant import Plant
 from filiere.whole_file import whole_file
 from simulators.line.cycle import Cycle
 from simulators.scenarios.scenario import Scenario
-from simulators.truth.readings import NumberedRows, SignalTruth, read_numbers, read_signals, write_readings
+from simulators.truth.readings import RowTimes, SignalTruth, read_numbers, read_signals, write_readings
 from simulators.truth.records import CycleTruth, FaultTruth, RunTruth, cycle_truth, decode, encode
 
 FILE_MODE = 0o644
@@ -99,13 +99,6 @@ class Truth:
         """The cycles of one line."""
         return tuple(cycle for cycle in self.cycles if cycle.line == line)
 
-    def cycle_of_run(self, run_id: str) -> CycleTruth:
-        """Raises NotFound."""
-        for cycle in self.cycles:
-            if any(run.id == run_id for run in cycle.runs):
-                return cycle
-        raise NotFound(f"{self.folder}: no run {run_id!r} in this truth")
-
     def span_ns(self, line: str) -> tuple[int, int]:
         """From the beginning of a line's first cycle to the end of its last."""
         cycles = self.of_line(line)
@@ -115,7 +108,7 @@ class Truth:
         """What was true of a cycle's readings. Raises NotFound, StoreRefused."""
         return read_signals(self._readings(cycle), keys)
 
-    def numbers(self, cycle: CycleTruth) -> Mapping[tuple[str, str], NumberedRows]:
+    def numbers(self, cycle: CycleTruth) -> Mapping[tuple[str, str], RowTimes]:
         """(device, boot) → the numbers of a cycle's rows. Raises NotFound, StoreRefused."""
         return read_numbers(self._readings(cycle))
 

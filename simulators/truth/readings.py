@@ -54,7 +54,7 @@ class SignalTruth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class NumberedRows:
+class RowTimes:
     """When the rows of one boot of a device were measured, by their numbers. Arrays have shape (n,)."""
 
     seq: npt.NDArray[np.int64]
@@ -163,7 +163,7 @@ def read_signals(path: Path, keys: Sequence[str] | None = None) -> Iterator[Sign
                 )
 
 
-def read_numbers(path: Path) -> Mapping[tuple[str, str], NumberedRows]:
+def read_numbers(path: Path) -> Mapping[tuple[str, str], RowTimes]:
     """(device, boot) → the numbers of its rows in one file. Raises as `read_signals`."""
     found: dict[tuple[str, str], list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]] = {}
     for table in _groups(path, ["device", "boot", "seq", "time_ns"]):
@@ -180,10 +180,10 @@ def read_numbers(path: Path) -> Mapping[tuple[str, str], NumberedRows]:
     return {key: _joined(parts) for key, parts in found.items()}
 
 
-def _joined(parts: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]) -> NumberedRows:
+def _joined(parts: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]) -> RowTimes:
     seq, time_ns = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     numbers, first = np.unique(seq, return_index=True)
-    return NumberedRows(seq=numbers, time_ns=time_ns[first])
+    return RowTimes(seq=numbers, time_ns=time_ns[first])
 
 
 def _groups(path: Path, columns: list[str]) -> Iterator[pa.Table]:

@@ -17,6 +17,7 @@ from filiere.events import PRODUCT
 from simulators.faults.fault import FOREVER_NS, Active, Layer
 from simulators.line.cycle import Cycle
 from simulators.line.plan import Flow, Stage
+from simulators.line.state import Stock
 from simulators.line.truth import LotTruth
 
 FORMAT = "filiere-truth/1"
@@ -60,6 +61,8 @@ class FlowTruth:
     """`product` or `residue`; inputs are always `product`."""
     dry_g: int
     water_g: int
+    taken_up_g: int = 0
+    """Of the water of an input: what came out of the air on the way from the store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +125,10 @@ class CycleTruth:
     lots: tuple[LotTruth, ...]
     """What was received and made, with what it truly is."""
     stock: tuple[StockTruth, ...]
+    set_aside: tuple[StockTruth, ...]
+    """What is truly left of lots that the books call used up: swept up, and never used."""
+    store_air_g: int
+    """Water that the stock gave to the air until the next cycle began; below 0 = it took some up."""
 
 
 def cycle_truth(cycle: Cycle, *, plant: str, scenario: str, scenario_digest: str, seed: int) -> CycleTruth:
@@ -140,10 +147,9 @@ def cycle_truth(cycle: Cycle, *, plant: str, scenario: str, scenario_digest: str
         faults=tuple(_fault(active) for active in in_order(cycle.active) if active.window.start_ns < stop_ns),
         runs=tuple(_run(plan.cycle.start_ns, stage) for stage in plan.stages),
         lots=cycle.lots,
-        stock=tuple(
-            StockTruth(lot=each.lot, material=each.material, dry_g=each.dry_g, water_g=each.water_g)
-            for each in plan.stock
-        ),
+        stock=tuple(map(_stock, plan.stock)),
+        set_aside=tuple(map(_stock, plan.set_aside)),
+        store_air_g=cycle.store_air_g,
     )
 
 
@@ -188,8 +194,17 @@ def _run(cycle_ns: int, stage: Stage) -> RunTruth:
 def _flow(flow: Flow) -> FlowTruth:
     portion = flow.portion
     return FlowTruth(
-        lot=portion.lot, material=portion.material, role=portion.role, dry_g=flow.dry_g, water_g=flow.water_g
+        lot=portion.lot,
+        material=portion.material,
+        role=portion.role,
+        dry_g=flow.dry_g,
+        water_g=flow.water_g,
+        taken_up_g=flow.taken_up_g,
     )
+
+
+def _stock(lot: Stock) -> StockTruth:
+    return StockTruth(lot=lot.lot, material=lot.material, dry_g=lot.dry_g, water_g=lot.water_g)
 
 
 def encode(truth: CycleTruth) -> bytes:

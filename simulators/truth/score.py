@@ -2,19 +2,21 @@
 
 detection delay       from a fault's onset until somebody could know of it (see `matching.py`)
 missed                a fault that nothing reveals, and that was not absorbed either
-false alarms a day    alarms that reveal no fault, each episode once, over the days of work of all lines together: 24 h
-                      in which a line is on, be it hot and waiting; one that is off calls nobody
+false alarms a day    alarms that reveal no fault, each episode once and once more each hour that it stands, over the
+                      days of work of all lines together: 24 h in which a line is on, be it hot and waiting; one that
+                      is off calls nobody
 balance error         what the system cannot account for in a run, dry; in truth it is 0 to the gram
 wrong verdicts        lots released that do not conform, and held that do (see `verdicts.py`)
 
 Of a simulation that still runs, or was stopped, the score ends where the system last heard of a line: what is not
-published yet is neither missed nor wrong. A line of which it heard nothing at all is scored whole.
+published yet is neither missed nor wrong, and is told. A line of which it heard nothing at all is scored whole.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cache, partial
 from statistics import fmean, median
 
 from filiere.clock import NS_PER_S
@@ -23,12 +25,12 @@ from filiere.plant import Plant
 from filiere.readings import CLOCK_SUSPECT
 from processing.balance import mass_balance
 from simulators.truth.book import Absorption, of_book
-from simulators.truth.conclusion import Conclusion
+from simulators.truth.conclusion import Conclusion, Source
 from simulators.truth.folder import Truth
-from simulators.truth.matching import GRACE_S, FaultScore, Routes, match
+from simulators.truth.matching import GRACE_S, FaultScore, Routes, match, reveals
 from simulators.truth.records import FaultTruth
 from simulators.truth.system import Note, System
-from simulators.truth.verdicts import LotScore, Outcome, judge_lots
+from simulators.truth.verdicts import Decision, LotScore, Outcome, judge_lots, undecided
 from simulators.truth.watched import of_readings
 
 GRAMS_PER_KG = 1000
@@ -74,6 +76,9 @@ class LineSpan:
     stop_ns: int
     work_s: float
     """Without the time in which it was off."""
+    unheard_s: float
+    """From there to the beginning of the last cycle: the system heard nothing of it, and it is not scored. The last
+    cycle itself may not be published yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +122,14 @@ class Score:
         return median(self.delays_s) if self.delays_s else None
 
     @property
+    def false_calls(self) -> int:
+        """How often somebody was called in vain: an alarm that stands calls again."""
+        return sum(each.calls for each in self.false_alarms)
+
+    @property
     def false_alarms_a_day(self) -> float:
-        """A line's day of work."""
-        return len(self.false_alarms) / self.days
+        """Calls in vain, a line's day of work."""
+        return self.false_calls / self.days
 
     @property
     def outcomes(self) -> Counter[Outcome]:
@@ -172,8 +182,10 @@ def score(
     lines = tuple(_span(truth, system, line) for line in truth.lines)
     stop_ns = {each.line: each.stop_ns for each in lines}
     faults = [fault for fault in truth.faults if fault.start_ns < stop_ns[fault.line]]
-    absorbs = Absorption(truth, system)
-    found, false_alarms = match(faults, conclusions, routes=_routes(system.plant), grace_s=grace_s)
+    absorbs = cache(Absorption(truth, system))
+    routes = _routes(system.plant)
+    found, false_alarms = match(faults, conclusions, routes=routes, grace_s=grace_s)
+    shows = partial(reveals, routes=routes, grace_s=grace_s)
     return Score(
         scenario=truth.cycles[0].scenario,
         seed=truth.cycles[0].seed,
@@ -182,9 +194,24 @@ def score(
         faults=tuple(replace(each, absorbed=not each.found and absorbs(each.fault)) for each in found),
         conclusions=tuple(conclusions),
         false_alarms=false_alarms,
-        lots=tuple(lot for lot in lots if lot.stop_ns <= stop_ns[lot.line]),
+        lots=tuple(_excused(lot, of_lots, faults, shows, absorbs) for lot in lots if lot.stop_ns <= stop_ns[lot.line]),
         balances=tuple(_balances(truth, system)),
     )
+
+
+def _excused(
+    lot: LotScore,
+    of_lots: Sequence[Conclusion],
+    faults: Sequence[FaultTruth],
+    shows: Callable[[Conclusion, FaultTruth], bool],
+    absorbs: Callable[[FaultTruth], bool],
+) -> LotScore:
+    """The same, with the faults for which it was held although it conforms."""
+    if not lot.conforms or lot.decision is Decision.RELEASED:
+        return lot
+    holds = [said for said in of_lots if said.lot == lot.lot and said.source is not Source.CHART] or [undecided(lot)]
+    held_for = (fault.label for fault in faults if any(shows(hold, fault) for hold in holds) and not absorbs(fault))
+    return replace(lot, held_for=tuple(held_for))
 
 
 def _span(truth: Truth, system: System, line: str) -> LineSpan:
@@ -195,7 +222,13 @@ def _span(truth: Truth, system: System, line: str) -> LineSpan:
     if heard_ns >= start_ns:
         stop_ns = min(stop_ns, heard_ns + round(SILENT_S * NS_PER_S))
     work_ns = sum(max(0, min(cycle.stop_ns, stop_ns) - cycle.start_ns) for cycle in truth.of_line(line))
-    return LineSpan(line=line, start_ns=start_ns, stop_ns=stop_ns, work_s=work_ns / NS_PER_S)
+    return LineSpan(
+        line=line,
+        start_ns=start_ns,
+        stop_ns=stop_ns,
+        work_s=work_ns / NS_PER_S,
+        unheard_s=max(0, max(cycle.start_ns for cycle in truth.of_line(line)) - stop_ns) / NS_PER_S,
+    )
 
 
 def _routes(plant: Plant) -> Routes:

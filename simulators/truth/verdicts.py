@@ -9,14 +9,16 @@ told      what was told of the run is not what was: other lots went in or came o
 claimed   more recycled content would be certified than there is, or on a document of another delivery
 
 A lot that conforms and is released is right, and so is one that does not and is not. Held although it conforms is
-*cautious* when a fault touched a run behind it: the system could not know better, and did not let it go. A verdict of
-*fail* is never cautious: it says that the material is bad.
+*cautious* when what it is held for reveals a fault (see `matching.py`) that did harm: the system could not know
+better, and did not let it go. A fault of the network that lost nothing excuses nobody. A verdict of *fail* is never
+cautious: it says that the material is bad.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from collector.recorder.validation import TERMINAL
 from filiere.chain import Run
 from filiere.errors import BalanceError, NotFound
 from filiere.plant import Label, Plant
@@ -27,8 +29,11 @@ from simulators.line.machines import BATCH_WEIGHT
 from simulators.truth.conclusion import Conclusion, Source
 from simulators.truth.flaws import Flaws
 from simulators.truth.folder import Truth
-from simulators.truth.records import FaultTruth, RunTruth
+from simulators.truth.records import RunTruth
 from simulators.truth.system import Note, System
+
+BAD = frozenset({"fail", "conditional_fail"})
+"""Verdicts that say that the material is bad."""
 
 
 class Decision(StrEnum):
@@ -68,14 +73,22 @@ class LotScore:
     """The system's verdict; None = it has none."""
     reasons: tuple[Label, ...]
     """The system's."""
-    touched_by: tuple[str, ...]
-    """Labels of the faults during the runs behind it."""
-    outcome: Outcome
+    held_for: tuple[str, ...] = ()
+    """Labels of the faults that excuse holding it."""
 
     @property
     def conforms(self) -> bool:
         """In truth."""
         return not self.flaws
+
+    @property
+    def outcome(self) -> Outcome:
+        """The decision beside the truth, by the rule at the top of this module."""
+        if not self.conforms:
+            return Outcome.WRONGLY_RELEASED if self.decision is Decision.RELEASED else Outcome.RIGHT
+        if self.decision is Decision.RELEASED:
+            return Outcome.RIGHT
+        return Outcome.CAUTIOUS if self.held_for and self.word not in BAD else Outcome.WRONGLY_HELD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +114,6 @@ def judge_lots(
         StoreUnavailable, StoreRefused: the readings or the truth cannot be read.
     """
     flaws = Flaws(truth, system.plant, system.chain)
-    faults = truth.faults
     scores: list[LotScore] = []
     conclusions: list[Conclusion] = []
     remembered: Remembered = {}
@@ -112,41 +124,23 @@ def judge_lots(
         for run in cycle.runs:
             if line.step(run.step).certified:
                 decided = _decided(system, run, remembered)
-                score = _score(cycle.line, run, decided, flaws, faults)
+                score = _score(cycle.line, run, decided, flaws)
                 scores.append(score)
                 conclusions += _concluded(score, run, decided)
     return tuple(scores), conclusions
 
 
-def _score(line: str, run: RunTruth, decided: _Decided, flaws: Flaws, faults: Sequence[FaultTruth]) -> LotScore:
-    found = flaws.of_lot(run)
-    start_ns = min(each.start_ns for each in flaws.behind(run))
-    touching = [fault for fault in faults if _touches(fault, line, start_ns, run.stop_ns)]
+def _score(line: str, run: RunTruth, decided: _Decided, flaws: Flaws) -> LotScore:
     return LotScore(
         lot=run.lot,
         line=line,
-        start_ns=start_ns,
+        start_ns=min(each.start_ns for each in flaws.behind(run)),
         stop_ns=run.stop_ns,
-        flaws=found,
+        flaws=flaws.of_lot(run),
         decision=decided.decision,
         word=decided.word,
         reasons=decided.reasons,
-        touched_by=tuple(fault.label for fault in touching),
-        outcome=outcome(conforms=not found, decision=decided.decision, word=decided.word, touched=bool(touching)),
     )
-
-
-def _touches(fault: FaultTruth, line: str, start_ns: int, stop_ns: int) -> bool:
-    return fault.line == line and fault.start_ns < stop_ns and (fault.stop_ns is None or fault.stop_ns > start_ns)
-
-
-def outcome(*, conforms: bool, decision: Decision, word: Word | None, touched: bool) -> Outcome:
-    """A decision beside the truth, by the rule at the top of this module."""
-    if not conforms:
-        return Outcome.WRONGLY_RELEASED if decision is Decision.RELEASED else Outcome.RIGHT
-    if decision is Decision.RELEASED:
-        return Outcome.RIGHT
-    return Outcome.CAUTIOUS if touched and word not in ("fail", "conditional_fail") else Outcome.WRONGLY_HELD
 
 
 def _decided(system: System, run: RunTruth, remembered: Remembered) -> _Decided:
@@ -204,6 +198,24 @@ def _findings(plant: Plant, quality: LotQuality) -> Iterator[tuple[str, bool]]:
                 yield signal.key, True
             elif judge(seen.mean, u95=seen.u95, limits=seen.limits) != "pass":
                 yield signal.key, False
+
+
+def undecided(score: LotScore) -> Conclusion:
+    """What a lot of which nothing was decided would be held for: the terminal's messages are missing.
+
+    Nobody is told so; it is made to ask which fault did it.
+    """
+    return Conclusion(
+        source=Source.INCOMPLETE,
+        line=score.line,
+        targets=(TERMINAL,),
+        start_ns=score.start_ns,
+        stop_ns=score.stop_ns,
+        known_ns=None,
+        words=Label(fr="rien de décidé", en="undecided"),
+        lot=score.lot,
+        alarm=False,
+    )
 
 
 def _concluded(score: LotScore, run: RunTruth, decided: _Decided) -> Iterator[Conclusion]:

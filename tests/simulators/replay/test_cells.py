@@ -28,6 +28,7 @@ from simulators.replay.dirt import Dirt, Findings
         ("1,234.5", ",", 1234.5, Dirt.OTHER_DECIMAL),
         ("1'234.5", ".", 1234.5, None),
         ("1.234.567", ",", 1234567.0, None),
+        ("\N{MINUS SIGN}0,5", ",", -0.5, None),
     ],
 )
 def test_a_number_is_understood_however_it_is_written(text, decimal, value, remark):

@@ -67,6 +67,63 @@ def test_an_encoding_is_known_with_and_without_its_mark(tmp_path: Path, encoding
     assert signals(seen) == {"melt_temp": f"{T1}.melt_temp"}
 
 
+ROWS = [f"2026-03-11 10:00:{s:02d}+00;231,5;{s % 7},25" for s in range(30)]
+
+
+def test_cells_in_quotation_marks_may_hold_the_separator(tmp_path: Path):
+    rows = [",".join(f'"{cell}"' for cell in row.split(";")) for row in ROWS]
+    seen = proposed(written(tmp_path, '"time","melt_temp","melt_pressure (bar)"', *rows))
+    assert (seen.layout.separator, seen.layout.decimal, seen.layout.header_line) == (",", ",", 1)
+    assert not seen.time.local
+    assert seen.recording is not None
+    assert values(seen.recording.lap(Lap()), "melt_temp")[0] == ("10:00:00", 231.5)
+
+
+def test_a_title_that_a_spreadsheet_filled_up_is_not_the_line_of_names(tmp_path: Path):
+    seen = proposed(written(tmp_path, "Export;;", "Line T1;;", ";;", "time;melt_temp;melt_pressure", *ROWS))
+    assert seen.layout.header_line == 4
+    assert seen.recording is not None
+
+
+def test_a_hole_that_a_disk_left_is_not_an_encoding(tmp_path: Path):
+    seen = proposed(written(tmp_path, "time;melt_temp;melt_pressure", *ROWS[:9], "\0" * 2000, *ROWS[9:]))
+    assert seen.layout.encoding == "utf-8"
+    assert seen.recording is not None
+    assert seen.recording.findings.count(Dirt.BROKEN_ROW) == 1
+
+
+def test_a_few_torn_bytes_do_not_change_the_encoding(tmp_path: Path):
+    path = written(tmp_path, "time;T matière (°C);melt_pressure", *ROWS)
+    path.write_bytes(path.read_bytes() + b"2026-03-11 10:00:31+00;231,\xff;44\n")
+    seen = proposed(path)
+    assert seen.layout.encoding == "utf-8"
+    assert signals(seen)["T matière (°C)"] == f"{T1}.melt_temp"
+    assert seen.recording is not None
+    assert seen.recording.findings.count(Dirt.BAD_LETTER) == 1
+
+
+def test_a_second_column_of_one_signal_is_left_to_a_person(tmp_path: Path):
+    seen = proposed(written(tmp_path, "time;T zone 1;T zone 1", *ROWS))
+    assert signals(seen) == {"T zone 1": f"{T1}.barrel_temp_z1"}
+
+
+def test_a_month_may_have_its_name(tmp_path: Path):
+    seen = proposed(written(tmp_path, "time;melt_temp", "03-Apr-26 10:00:00;230", "03-Apr-26 10:00:02;231"))
+    assert (seen.time.format, seen.time.day_unsure) == (TimeFormat.DAY_FIRST, False)
+    assert seen.recording is not None
+    assert values(seen.recording.lap(Lap()), "melt_temp")[0] == ("08:00:00", 230.0)
+
+
+def test_days_of_a_spreadsheet_are_a_time_where_the_name_says_so(tmp_path: Path):
+    rows = [f"{46092.25 + s / 86_400:.8f};231.5".replace(".", ",") for s in range(30)]
+    seen = proposed(written(tmp_path, "Horodatage;melt_temp", *rows))
+    assert (seen.time.format, seen.time.local) == (TimeFormat.EXCEL_DAYS, True)
+    assert seen.recording is not None
+    assert values(seen.recording.lap(Lap()), "melt_temp")[-1] == ("05:00:29", 231.5)
+    with pytest.raises(ScenarioError, match="can be a time"):
+        proposed(written(tmp_path, "energy;melt_temp", *rows))
+
+
 def test_where_day_and_month_cannot_be_told_apart_it_asks(tmp_path: Path):
     seen = proposed(written(tmp_path, "time;melt_temp", "03/04/2026 10:00:00;230", "03/04/2026 10:00:02;231"))
     assert seen.time.day_unsure

@@ -166,7 +166,7 @@ def test_the_zone_that_is_named_goes_before_the_mappings(tmp_path: Path):
 
 
 def test_a_zone_that_is_none_is_refused(tmp_path: Path):
-    with pytest.raises(SettingsError, match="--zone: got 'Paris'"):
+    with pytest.raises(SettingsError, match="zone: got 'Paris'"):
         open_recording([tmp_path], caux(), zone="Paris")
 
 

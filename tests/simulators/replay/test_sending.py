@@ -1,6 +1,8 @@
 """When a message is due, and that all of them arrive."""
 
+import gc
 import json
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -183,6 +185,17 @@ def test_no_more_messages_without_a_number_are_held_than_a_limit(tmp_path: Path,
     with sending(tmp_path, free_port(), stop=lambda: next(asked, True)) as each:
         assert not each.send_all(stream(FOREIGN, FOREIGN, FOREIGN, FOREIGN), Pace(0.0, float("inf"), WALL_NS))
         assert each.unnumbered <= 2
+
+
+def test_who_is_done_leaves_no_socket_to_the_garbage_collector(tmp_path: Path):
+    gc.disable()
+    try:
+        with sending(tmp_path, free_port()) as each:
+            assert each.direct.publish("plug/power", b"21.5", stop=lambda: True)
+            client = weakref.ref(each.direct._client)
+        assert client() is None
+    finally:
+        gc.enable()
 
 
 def test_messages_wait_for_their_time(mosquitto: Mosquitto, tmp_path: Path):

@@ -20,14 +20,23 @@ def read(*cells, time_format=TimeFormat.YEAR_FIRST, zone="Europe/Paris", series=
         ("2026-11-23T09:14:05.250Z", "year_first", "2026-11-23T09:14:05.250Z"),
         ("2026-11-23 09:14:05+01:00", "year_first", "2026-11-23T08:14:05.000Z"),
         ("2026/11/23 09:14:05,5-0530", "year_first", "2026-11-23T14:44:05.500Z"),
+        ("2026-11-23 09:14:05+01", "year_first", "2026-11-23T08:14:05.000Z"),
+        ("2026-11-23 09:14:05 UTC", "year_first", "2026-11-23T09:14:05.000Z"),
         ("2026-07-01 09:14", "year_first", "2026-07-01T07:14:00.000Z"),
         ("23/11/2026 10:14:05", "day_first", "2026-11-23T09:14:05.000Z"),
+        ("23-Nov-2026 10:14:05.250", "year_first", "2026-11-23T09:14:05.250Z"),
+        ("23-Nov-26 10:14:05", "month_first", "2026-11-23T09:14:05.000Z"),
+        ("1 févr. 2026 10:14", "day_first", "2026-02-01T09:14:00.000Z"),
+        ("1-Juil-2026 10:14", "day_first", "2026-07-01T08:14:00.000Z"),
         ("3.1.26 7h05", "day_first", "2026-01-03T06:05:00.000Z"),
         ("11/23/2026 9:14:05 PM", "month_first", "2026-11-23T20:14:05.000Z"),
         ("11/23/2026 12:00 am", "month_first", "2026-11-22T23:00:00.000Z"),
         ("1763889245", "unix_s", "2025-11-23T09:14:05.000Z"),
         (1763889245.25, "unix_s", "2025-11-23T09:14:05.250Z"),
         ("1763889245250", "unix_ms", "2025-11-23T09:14:05.250Z"),
+        ("46092.25", "excel_days", "2026-03-11T05:00:00.000Z"),
+        ("46092,250116", "excel_days", "2026-03-11T05:00:10.022Z"),
+        (46214.5, "excel_days", "2026-07-11T10:00:00.000Z"),
         (1763889245250000000, "unix_ns", "2025-11-23T09:14:05.250Z"),
     ],
 )
@@ -37,8 +46,9 @@ def test_a_time_is_understood_however_it_is_written(cell, time_format, time):
 
 @pytest.mark.parametrize(
     "cell",
-    ["", "yesterday", "2026-02-30 10:00:00", "2026-11-23 25:00:00", "23/11/2026 10:00", "2026-11-23 10:00:60",
-     "0000-01-01 00:00:00", "2026-11-23 13:00 PM", "9999-12-31 23:59:59", "2026-11-23 10:00:00+99:99", None, 12.5],
+    ["", "yesterday", "23-Nev-2026 10:00:00", "Nov-23-2026 10:00:00", "30-Feb-2026", "2026-02-30 10:00:00",
+     "2026-11-23 25:00:00", "23/11/2026 10:00", "2026-11-23 10:00:60", "0000-01-01 00:00:00", "2026-11-23 13:00 PM",
+     "9999-12-31 23:59:59", "2026-11-23 10:00:00+99:99", None, 12.5],
 )  # fmt: skip
 def test_what_is_no_time_is_counted_and_passed_over(cell):
     times, findings = read(cell, "2026-11-23 10:00:00")
@@ -46,9 +56,15 @@ def test_what_is_no_time_is_counted_and_passed_over(cell):
     assert findings.count(Dirt.BAD_TIME) == 1
 
 
+@pytest.mark.parametrize("time_format", [TimeFormat.UNIX_S, TimeFormat.EXCEL_DAYS])
 @pytest.mark.parametrize("cell", ["nan", "inf", "1e400", "1e308", "-", "9" * 40])
-def test_what_is_no_number_of_seconds_is_no_time(cell):
-    assert read(cell, time_format=TimeFormat.UNIX_S)[0] == [None]
+def test_what_is_no_number_is_no_time(cell, time_format):
+    assert read(cell, time_format=time_format)[0] == [None]
+
+
+def test_days_of_a_spreadsheet_are_of_a_wall_clock():
+    with pytest.raises(ScenarioError, match="--zone"):
+        read("46092.25", time_format=TimeFormat.EXCEL_DAYS, zone=None)
 
 
 def test_a_local_time_without_a_zone_is_refused_with_what_to_do():

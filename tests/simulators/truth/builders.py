@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from collector.recorder.book import Progress
 from filiere.chain import fold
 from filiere.clock import NS_PER_S
 from filiere.embedded_store import EmbeddedStore
@@ -99,7 +100,7 @@ def rows(
         time_ms=time_ms,
         stamp_ms=time_ms,
         boots=("b0",),
-        boot=np.zeros(count, np.uint8),
+        boot=np.zeros(count, np.uint16),
         seq=np.arange(count, dtype=np.int64),
         place=np.arange(count, dtype=np.int64),
         ended_ns=(),
@@ -159,6 +160,8 @@ def cycle(**fields: object) -> CycleTruth:
         "runs": true_runs(two_step_events()),
         "lots": (),
         "stock": (),
+        "set_aside": (),
+        "store_air_g": 0,
     }
     return CycleTruth(**(values | fields))  # type: ignore[arg-type]  # a builder
 
@@ -229,3 +232,8 @@ def lot_truth(lot: str, *, hours: float = 0.0, run: str = "", **fields: object) 
         "told_moisture": None,
     }
     return LotTruth(**(values | fields))  # type: ignore[arg-type]  # a builder
+
+
+def progress() -> Progress:
+    """How far a recorder is that has read nine messages."""
+    return Progress(bookmark=9, log_head=9, ledger_position=0, store_problem=None, updated_ns=at(12))

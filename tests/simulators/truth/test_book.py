@@ -6,19 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from collector.recorder.book import ChunkRecord, DeviceCounts, Progress, Quarantined, RecordBook
+from collector.recorder.book import ChunkRecord, DeviceCounts, Quarantined, RecordBook
 from filiere.errors import StoreUnavailable
 from filiere.events import Event
 from simulators.faults.fault import Layer
+from simulators.truth import book
 from simulators.truth.book import Absorption, of_book
 from simulators.truth.conclusion import Conclusion, Source
 from simulators.truth.records import FaultTruth
 from tests.processing.builders import LINE, two_step_events
-from tests.simulators.truth.builders import at, fault, system, write_truth
-
-
-def progress() -> Progress:
-    return Progress(bookmark=9, log_head=9, ledger_position=0, store_problem=None, updated_ns=at(12))
+from tests.simulators.truth.builders import at, fault, progress, system, write_truth
 
 
 def quarantined(offset: int, **fields: object) -> Quarantined:
@@ -59,6 +56,12 @@ def test_a_refused_message_is_dated_by_its_number_and_not_by_its_arrival(tmp_pat
     (alarm,) = told_by(tmp_path, refused=[quarantined(1)])
     assert (alarm.source, alarm.target, alarm.words.en) == (Source.QUARANTINE, "extruder", "refused: not_json")
     assert alarm.known_ns == at(5)
+
+
+def test_of_many_refused_messages_the_first_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(book, "PAGE", 2)
+    (alarm,) = told_by(tmp_path, refused=[quarantined(place, seq=60 + place) for place in range(1, 6)])
+    assert (alarm.known_ns, alarm.stop_ns) == (at(1 + 1 / 60), at(1 + 5 / 60))
 
 
 def test_a_refused_event_is_dated_by_its_own_words(tmp_path: Path) -> None:

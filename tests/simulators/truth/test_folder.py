@@ -1,19 +1,27 @@
 """The truth folder: what a simulation leaves in it, and what is wrong with one that is not whole."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from filiere.clock import NS_PER_S
 from filiere.errors import NotFound, StoreRefused, StoreUnavailable
+from simulators.faults.fault import Fault
 from simulators.line.cycle import Cycle
+from simulators.line.simulation import line_cycles
+from simulators.line.truth import LotTruth
 from simulators.scenarios.scenario import NORMAL
 from simulators.truth.folder import TruthWriter, read_truth
-from simulators.truth.records import CycleTruth, encode
-from tests.simulators.builders import FLAX, TEXTILE, caux, cycles
+from simulators.truth.records import CycleTruth, FlowTruth, StockTruth, encode
+from tests.simulators.builders import FLAX, TEXTILE, caux, cycles, scenario, state
+from tests.simulators.builders import fault as make_fault
 from tests.simulators.truth.builders import at, cycle, fault, write_truth
 
 
@@ -39,6 +47,32 @@ def test_the_record_is_conserved_to_the_gram(tmp_path: Path, line: str) -> None:
         water_g = sum(flow.water_g for flow in run.inputs) - sum(flow.water_g for flow in run.outputs)
         assert run.feed_dry_g == dry_out_g
         assert run.air_water_g == water_g
+
+
+def grams(lots: Iterable[StockTruth | LotTruth | FlowTruth]) -> NDArray[np.int64]:
+    """Dry and water."""
+    return np.array([(lot.dry_g, lot.water_g) for lot in lots], np.int64).reshape(-1, 2).sum(axis=0)
+
+
+STARVED = make_fault("feeder_starve", "feeders.fibre_feed", line=FLAX, lot=1, step="compounding", severity=0.4)
+RAIN = make_fault("wet_feed", "dryer", lot=1, step="extrusion", severity=5.0)
+
+
+@pytest.mark.parametrize(("line", "faults"), [(TEXTILE, ()), (FLAX, ()), (FLAX, (STARVED,)), (TEXTILE, (RAIN,))])
+def test_from_cycle_to_cycle_the_records_add_up_to_the_gram(
+    tmp_path: Path, line: str, faults: tuple[Fault, ...]
+) -> None:
+    made = islice(line_cycles(caux(), state(), line, scenario=scenario(*faults)), 2)
+    before_g = np.zeros(2, np.int64)
+    for record in read_truth(written(tmp_path, *made)).cycles:
+        inputs = [flow for run in record.runs for flow in run.inputs]
+        outputs = [flow for run in record.runs for flow in run.outputs]
+        used = {flow.lot for flow in inputs}
+        air_g = np.array([0, sum(flow.taken_up_g for flow in inputs) - sum(run.air_water_g for run in record.runs)])
+        in_g = before_g + grams(lot for lot in record.lots if not lot.run) + air_g
+        out_g = grams(flow for flow in outputs if flow.lot not in used)
+        assert (in_g == out_g + grams(record.stock) + grams(record.set_aside)).all()
+        before_g = grams(record.stock) - np.array([0, record.store_air_g])
 
 
 def test_the_record_names_plant_scenario_and_seed(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from filiere.chain import fold
 from filiere.errors import SettingsError
 from filiere.plant import Label
 from filiere.readings import CLOCK_SUSPECT
+from simulators.faults.catalogue import KINDS
 from simulators.faults.fault import Layer
 from simulators.truth.conclusion import Conclusion, Source
 from simulators.truth.display import alike, print_score, score_json
@@ -76,6 +78,29 @@ def test_false_alarms_are_counted_over_the_simulated_days(tmp_path: Path) -> Non
     assert result.false_alarms_a_day == 2.0
 
 
+def test_an_alarm_that_is_never_off_calls_every_hour_and_reveals_nothing(tmp_path: Path) -> None:
+    always = conclusion(start=0.0, stop=12.0)
+    truth = write_truth(tmp_path / "truth", faults=(fault(start=3.0, stop=4.0),))
+    result = score(truth, system(tmp_path), further=[lambda *_: [always]])
+    assert len(result.missed) == 1
+    assert result.false_alarms_a_day == 13 / 0.5
+    assert score_json(result)["summary"]["false_alarms"] == 13
+
+
+def test_a_lot_that_is_held_calls_once_however_long_it_took() -> None:
+    assert conclusion(source=Source.RELEASE, lot="G1", start=0.0, stop=12.0, known=12.0).calls == 1
+
+
+def test_a_system_that_heard_nothing_misses_everything(tmp_path: Path) -> None:
+    faults = tuple(
+        fault(kind, kind=kind, layer=each.layer, target="", start=3.0, stop=4.0) for kind, each in KINDS.items()
+    )
+    silent = replace(system(tmp_path, measured=()), chain=fold(()))  # nobody told it anything either
+    result = score(write_truth(tmp_path / "truth", faults=faults), silent)
+    assert (len(result.missed), result.false_alarms) == (len(faults), ())
+    assert result.outcomes == {Outcome.CAUTIOUS: 1}
+
+
 def test_a_night_in_which_the_line_is_off_is_no_day_of_work(tmp_path: Path) -> None:
     write_truth(tmp_path / "truth")
     next_day = {"number": 1, "start_ns": at(24), "stop_ns": at(36), "runs": ()}
@@ -117,6 +142,13 @@ def test_what_is_not_published_yet_is_neither_missed_nor_wrong(tmp_path: Path) -
     assert [each.fault.label for each in result.faults] == ["f"]
     assert result.lots == ()
     assert result.days == pytest.approx(3 / 24)
+
+
+def test_a_system_that_stopped_listening_is_said_to_have(tmp_path: Path) -> None:
+    write_truth(tmp_path / "truth")
+    result = scored(tmp_path, stored=devices(), number=1, start_ns=at(24), stop_ns=at(36), runs=())
+    assert result.lines[0].unheard_s == pytest.approx(12 * 3600.0, abs=60.0)
+    assert "12,0 h qui suivent ne sont pas jugées" in printed(result)
 
 
 def test_a_row_that_is_dated_by_its_arrival_does_not_say_how_far_the_simulation_is(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.recorder.book import ChunkRecord, RecordBook
 from filiere.chain import fold
 from filiere.events import Event, RunClosed, RunStarted
 from filiere.plant import Label
@@ -15,14 +16,17 @@ from simulators.faults.fault import Layer
 from simulators.line.truth import Parent
 from simulators.truth.conclusion import Source
 from simulators.truth.flaws import wrongly_told
-from simulators.truth.verdicts import Decision, LotScore, Outcome, judge_lots, outcome
-from tests.processing.builders import two_step_events
+from simulators.truth.records import FaultTruth
+from simulators.truth.score import score
+from simulators.truth.verdicts import Decision, LotScore, Outcome, judge_lots
+from tests.processing.builders import LINE, two_step_events
 from tests.simulators.truth.builders import (
     GOOD,
     at,
     devices,
     fault,
     lot_truth,
+    progress,
     system,
     true_runs,
     with_output,
@@ -72,19 +76,62 @@ def test_a_good_lot_that_fails_is_wrong_whatever_the_fault(tmp_path: Path) -> No
     drift = fault(kind="sensor_drift", layer=Layer.SENSOR, target="extruder.melt_temp", start=3, stop=4)
     lot = judged(tmp_path, stored=devices(COLD), faults=(drift,))
     assert lot.outcome is Outcome.WRONGLY_HELD
-    assert lot.touched_by == ("f",)
+
+
+WITHOUT_MELT = {key: level for key, level in GOOD.items() if key != "extruder.melt_temp"}
+
+
+def scored(tmp_path: Path, *faults: FaultTruth, absorbed: bool = False, **events: object) -> LotScore:
+    """The one lot that is sold, its melt temperature never stored, beside faults."""
+    known = system(tmp_path, measured=devices(WITHOUT_MELT), **events)  # type: ignore[arg-type]  # a builder
+    if absorbed:  # every row is in the book, though the lot is held
+        path = tmp_path / "recorder.sqlite"
+        with RecordBook.open(path) as book:
+            spans = [(f"{LINE}/{device}", "b0", 0, 719) for device in ("sorter", "extruder")]
+            book.commit(ChunkRecord(progress=progress(), spans=spans))
+        known = replace(known, recorder_path=path)
+    (lot,) = score(write_truth(tmp_path / "truth", faults=faults), known).lots
+    return lot
+
+
+def network(kind: str = "dropped", target: str = "extruder", **fields: object) -> FaultTruth:
+    return fault(kind=kind, layer=Layer.NETWORK, target=target, start=3, stop=4, **fields)
 
 
 def test_a_good_lot_whose_readings_are_missing_is_held_to_be_careful(tmp_path: Path) -> None:
-    without = {key: level for key, level in GOOD.items() if key != "extruder.melt_temp"}
-    outage = fault(kind="outage", layer=Layer.NETWORK, start=3, stop=4)
-    lot = judged(tmp_path, stored=devices(without), faults=(outage,))
-    assert (lot.word, lot.outcome) == ("hold", Outcome.CAUTIOUS)
+    lot = scored(tmp_path, network())
+    assert (lot.word, lot.outcome, lot.held_for) == ("hold", Outcome.CAUTIOUS, ("f",))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        network("duplicate"),
+        network("out_of_order"),
+        network(target="sorter"),
+        fault(kind="sensor_drift", layer=Layer.SENSOR, target="sorter.fibre_ratio", start=2, stop=3),
+        fault(kind="screen_clog", start=3, stop=4),
+    ],
+)
+def test_a_fault_that_cannot_be_why_it_is_held_excuses_nothing(tmp_path: Path, other: FaultTruth) -> None:
+    assert scored(tmp_path, other).outcome is Outcome.WRONGLY_HELD
+
+
+def test_a_fault_of_the_network_that_lost_nothing_excuses_nothing(tmp_path: Path) -> None:
+    assert scored(tmp_path, network("outage"), absorbed=True).outcome is Outcome.WRONGLY_HELD
+
+
+def test_an_undecided_lot_is_excused_by_what_took_the_terminals_words(tmp_path: Path) -> None:
+    still_open = two_step_events()[:-1]
+    assert scored(tmp_path, network(target="terminal"), events=still_open).outcome is Outcome.CAUTIOUS
+
+
+def test_an_undecided_lot_is_not_excused_by_what_took_readings(tmp_path: Path) -> None:
+    assert scored(tmp_path, network(), events=two_step_events()[:-1]).outcome is Outcome.WRONGLY_HELD
 
 
 def test_a_good_lot_that_is_held_for_nothing_is_wrong(tmp_path: Path) -> None:
-    without = {key: level for key, level in GOOD.items() if key != "extruder.melt_temp"}
-    assert judged(tmp_path, stored=devices(without)).outcome is Outcome.WRONGLY_HELD
+    assert judged(tmp_path, stored=devices(WITHOUT_MELT)).outcome is Outcome.WRONGLY_HELD
 
 
 def test_a_lot_whose_run_is_still_open_is_undecided(tmp_path: Path) -> None:
@@ -130,7 +177,7 @@ def test_a_refusal_gives_its_reasons(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("conforms", "decision", "word", "touched", "expected"),
+    ("conforms", "decision", "word", "excused", "expected"),
     [
         (True, Decision.RELEASED, "pass", False, Outcome.RIGHT),
         (True, Decision.RELEASED, "pass", True, Outcome.RIGHT),
@@ -148,8 +195,19 @@ def test_a_refusal_gives_its_reasons(tmp_path: Path) -> None:
         (False, Decision.UNDECIDED, None, True, Outcome.RIGHT),
     ],
 )
-def test_every_decision_has_one_outcome(conforms, decision, word, touched, expected) -> None:
-    assert outcome(conforms=conforms, decision=decision, word=word, touched=touched) is expected
+def test_every_decision_has_one_outcome(conforms, decision, word, excused, expected) -> None:
+    lot = LotScore(
+        lot="G1",
+        line="l",
+        start_ns=0,
+        stop_ns=1,
+        flaws=() if conforms else (Label(fr="mauvais", en="bad"),),
+        decision=decision,
+        word=word,
+        reasons=(),
+        held_for=("f",) if excused else (),
+    )
+    assert lot.outcome is expected
 
 
 # ----------------------------------------------------------------------------------------------------- conclusions
