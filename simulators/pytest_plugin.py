@@ -7,7 +7,7 @@ asks for it. Fixtures, options and examples: docs/testing.md.
 import argparse
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -60,11 +60,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Draw the seed before workers are started, so that all have the same."""
+    """Draw the seed; a worker of pytest-xdist gets the one that was drawn for all."""
     if config.getoption("filiere_seed", None) == RANDOM:
         import secrets
 
-        config.option.filiere_seed = secrets.randbelow(RANDOM_SEED_MAX) + 1
+        drawn = secrets.randbelow(RANDOM_SEED_MAX) + 1
+        config.option.filiere_seed = getattr(config, "workerinput", {}).get(SEEDED, drawn)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Hand the seed to a worker of pytest-xdist, which reads the command line again and would draw its own."""
+    node.workerinput[SEEDED] = node.config.option.filiere_seed
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -1,5 +1,7 @@
 """A clock that stands still until it is told: every part takes its clock as an argument, so nothing is patched."""
 
+from math import inf
+
 from filiere.clock import NS_PER_S, parse_time, to_text
 
 
@@ -17,8 +19,8 @@ class FrozenClock:
         return f"FrozenClock({to_text(self.now_ns)})"
 
     def advance(self, seconds: float) -> int:
-        """Let so much time pass; UTC ns after it. Raises ValueError: less than nothing."""
-        if not seconds >= 0.0:
+        """Let so much time pass; UTC ns after it. Raises ValueError: less than nothing, or no end of it."""
+        if not 0.0 <= seconds < inf:
             raise ValueError(f"got {seconds} s; expected 0 or more: a clock that goes back is a fault of its own")
         return self.reach(self.now_ns + round(seconds * NS_PER_S))
 

@@ -19,6 +19,7 @@ from simulators.line.rows import NS_PER_MS, DeviceRows
 from simulators.line.simulation import beginning, line_cycles, simulate
 from simulators.line.truth import LotTruth
 from simulators.scenarios.scenario import NORMAL, Scenario
+from simulators.scenarios.scenario_file import LOTS_MAX, SEED_MAX
 from simulators.testing.bus import BusMessage
 
 DAY_NS = 86_400 * NS_PER_S
@@ -67,8 +68,10 @@ class Simulation:
     @property
     def words(self) -> str:
         """What was simulated, enough to do it again."""
+        labels = ", ".join(fault.label for fault in self.scenario.faults)
+        faults = f" ({labels})" if labels else ""
         lines = ", ".join(self.scenario.lines) or "all lines"
-        return f"{self.scenario.id}, {lines}, seed {self.seed}, from {to_text(self.start_ns)}"
+        return f"{self.scenario.id}{faults}, {lines}, seed {self.seed}, from {to_text(self.start_ns)}"
 
     @cached_property
     def messages(self) -> tuple[BusMessage, ...]:
@@ -177,7 +180,7 @@ class LineSim:
         (UTC ns or RFC 3339): else the scenario's, else the test run's. `rows_max`: most rows in a message.
 
         Raises:
-            ScenarioError: a line that the plant does not have, or a scenario that cannot be.
+            ScenarioError: a line that the plant does not have, a number of lots or a seed that cannot be.
         """
         chosen = self._resolved(lines, scenario, lots, seed, start)
         assert chosen.seed is not None
@@ -203,6 +206,10 @@ class LineSim:
         self, lines: Iterable[str], scenario: Scenario, lots: int | None, seed: int | None, start: int | str | None
     ) -> Scenario:
         """The scenario with nothing left open."""
+        if not isinstance(scenario, Scenario):
+            raise ScenarioError(
+                f"got scenario {scenario!r}; expected one that is loaded: the fixture scenario({scenario!r})"
+            )
         known = [line.path for line in self._plant.lines]
         asked = tuple(dict.fromkeys(lines)) or scenario.lines
         if unknown := [line for line in asked if line not in known]:
@@ -213,6 +220,8 @@ class LineSim:
             start = self._start_ns if scenario.start_ns is None else scenario.start_ns
         if lots is None:
             lots = scenario.lots if scenario.lots is not None or scenario.days is not None else 1
+        _refuse_outside("lots", lots, 1, LOTS_MAX)
+        _refuse_outside("seed", seed, 0, SEED_MAX)
         return replace(
             scenario,
             lines=asked,
@@ -221,6 +230,12 @@ class LineSim:
             start_ns=parse_time(start) if isinstance(start, str) else start,
             faults=tuple(fault for fault in scenario.faults if not asked or fault.line in asked),
         )
+
+
+def _refuse_outside(name: str, number: int | None, least: int, most: int) -> None:
+    """Raises ScenarioError: such a number simulates nothing, and a test of nothing passes."""
+    if number is not None and not (isinstance(number, int) and least <= number <= most):
+        raise ScenarioError(f"got {name} {number!r}; expected a whole number from {least} to {most}")
 
 
 def _publications(plant: Plant, scenario: Scenario, rows_max: int) -> Iterator[Publication]:

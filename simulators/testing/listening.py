@@ -58,7 +58,12 @@ def listening(broker: Address, *, log_path: Path, plant: Plant, clock: Clock, st
     thread = threading.Thread(target=take, name="filiere-intake", daemon=True)
     thread.start()
     try:
-        wait_until(subscribed, f"a subscription at {broker.host}:{broker.port}")
+        if not reached(subscribed, within_s=WITHIN_S):
+            got = read_intake_status(status_path)
+            raise TimeoutError(
+                f"got no subscription at {broker.host}:{broker.port} within {WITHIN_S:g} s"
+                f" ({got.problem if got else 'no intake'}); expected a running MQTT 5 broker"
+            )
         yield
     finally:
         stop.set()
@@ -66,10 +71,11 @@ def listening(broker: Address, *, log_path: Path, plant: Plant, clock: Clock, st
         status.say(connected=True)
 
 
-def wait_until(true: Callable[[], bool], what: str, *, within_s: float = WITHIN_S) -> None:
-    """Return as soon as `true()` is. Raises TimeoutError: not within that time."""
+def reached(state: Callable[[], bool], *, within_s: float) -> bool:
+    """Wait until `state()` is, at most so long; whether it is."""
     deadline_s = time.monotonic() + within_s
-    while not true():
+    while not state():
         if time.monotonic() > deadline_s:
-            raise TimeoutError(f"got no {what} within {within_s:g} s")
+            return False
         time.sleep(POLL_S)
+    return True

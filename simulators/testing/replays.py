@@ -46,7 +46,8 @@ class Replays:
 
     def __call__(
         self,
-        *files: str | Path,
+        file: str | Path,
+        *more: str | Path,
         mapping: str | Path | None = None,
         zone: str | None = None,
         start: int | str | None = None,
@@ -62,7 +63,7 @@ class Replays:
             SettingsError: the zone is none.
         """
         recording = open_recording(
-            [Path(file) for file in files],
+            [Path(each) for each in (file, *more)],
             self._plant,
             mapping=self._mapping(mapping),
             zone=zone,

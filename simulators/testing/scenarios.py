@@ -45,7 +45,7 @@ class Scenarios:
                 raise ScenarioError(f"got label {fault.label!r} twice; expected each label once: rename one")
             taken.append(fault.label)
             own = (*own, fault)
-        if (both := overlap(own)) is not None:
+        if (both := overlap(own, self._plant)) is not None:
             first, second = both
             raise ScenarioError(
                 f"got {second.label} ({second.kind}) while {first.label} ({first.kind}) is there; expected one of them"
@@ -61,6 +61,8 @@ class Scenarios:
         return load_scenario(str(which), self._plant)
 
     def _fault(self, words: FaultWords, source: str, taken: list[str]) -> Fault:
+        if not isinstance(words, Mapping):
+            raise ScenarioError(f"{source}: got {words!r}; expected a fault in words: kind, line, target, …; in a list")
         kind = str(words.get("kind", ""))
         names = chain([kind], (f"{kind}-{number}" for number in count(2)))
         label = next(name for name in names if name not in taken)

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from collector.accounts.audit import DeviceAccount, audit
+from collector.intake.assignment import subscriptions
 from collector.intake.status import StatusFile as IntakeStatusFile
 from collector.receipts.status import StatusFile as ReceiptsStatusFile
 from collector.recorder.book import Quarantined, RecordBook
@@ -131,12 +133,13 @@ class FiliereStack:
 
     def wait_for(self, messages: int, *, within_s: float = 30.0) -> None:
         """Wait until so many messages have arrived in all. Raises TimeoutError: they have not; says how many did."""
-        from simulators.testing.listening import wait_until  # noqa: PLC0415  # same
+        from simulators.testing.listening import reached  # noqa: PLC0415  # same
 
-        try:
-            wait_until(lambda: self.log.head() >= messages, f"{messages} messages", within_s=within_s)
-        except TimeoutError as error:
-            raise TimeoutError(f"{error}; {self.log.head()} arrived") from None
+        if not reached(lambda: self.log.head() >= messages, within_s=within_s):
+            topics = ", ".join(subscriptions(self.plant))
+            raise TimeoutError(
+                f"got {self.log.head()} messages within {within_s:g} s; expected {messages}, on {topics}"
+            )
 
     # onwards
 
@@ -164,7 +167,8 @@ class FiliereStack:
     # out
 
     def readings(self, line: str, key: str, *, start_ns: int = 0, stop_ns: int = ALL_TIME_NS) -> Series:
-        """What is stored of one signal, `extruder.melt_temp`."""
+        """What is stored of one signal, `extruder.melt_temp`. Raises NotFound: the plant has no such line or signal."""
+        self.plant.line(line).signal(key)
         self.record()
         (series,) = self.store.window(line, [key], start_ns, stop_ns)
         return series
@@ -194,10 +198,6 @@ class FiliereStack:
         from simulators.truth.system import System  # noqa: PLC0415  # same
 
         self.issue()
-        folder = self.settings.data_dir / "truth"
-        writer = TruthWriter(folder, simulation.plant, simulation.scenario, seed=simulation.seed)
-        for cycle in simulation.cycles:
-            writer.write(cycle)
         system = System(
             plant=self.plant,
             chain=self.ledger.chain(),
@@ -205,7 +205,11 @@ class FiliereStack:
             recorder_path=self.settings.recorder_path,
             certificates_dir=self.settings.certificates_dir,
         )
-        return score(read_truth(folder), system)
+        with TemporaryDirectory(prefix="truth-", dir=self.settings.data_dir) as folder:
+            writer = TruthWriter(Path(folder), simulation.plant, simulation.scenario, seed=simulation.seed)
+            for cycle in simulation.cycles:
+                writer.write(cycle)
+            return score(read_truth(Path(folder)), system)
 
     @cached_property
     def api(self) -> ApiClient:

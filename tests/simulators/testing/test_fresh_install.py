@@ -10,7 +10,9 @@ import pytest
 from tests.servers import PROJECT, ServerMissing, find_program, unavailable
 from tests.simulators.testing.runs import run_tests
 
-INSTALL_S_MAX = 240.0
+INSTALL_S_MAX = 600.0
+
+pytestmark = pytest.mark.timeout(3 * INSTALL_S_MAX)  # what is not in the cache is downloaded: pyarrow, scipy, …
 
 
 def uv(*arguments: str | Path) -> None:

@@ -25,7 +25,7 @@ def test_the_clock_never_goes_back(frozen_clock: FrozenClock, moment: int | str)
     assert frozen_clock.reach(moment) == before
 
 
-@pytest.mark.parametrize("seconds", [-1e-9, -1, math.nan])
+@pytest.mark.parametrize("seconds", [-1e-9, -1, math.nan, math.inf])
 def test_less_than_nothing_is_refused(frozen_clock: FrozenClock, seconds: float):
     with pytest.raises(ValueError, match="expected 0 or more"):
         frozen_clock.advance(seconds)

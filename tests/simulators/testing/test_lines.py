@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,18 @@ def test_an_unknown_line_is_refused_with_the_known_ones(line_sim: LineSim):
         line_sim("caux/textile/t9")
 
 
+@pytest.mark.parametrize("wrong", [{"lots": 0}, {"lots": -1}, {"lots": 1.5}, {"seed": -1}, {"seed": 2**63}])
+def test_what_would_simulate_nothing_or_cannot_be_is_refused(line_sim: LineSim, wrong: dict[str, Any]):
+    with pytest.raises(ScenarioError, match=r"got (lots|seed) .*expected a whole number from"):
+        line_sim(T1, **wrong)
+
+
+def test_a_scenario_by_its_name_is_told_the_fixture_that_loads_it(line_sim: LineSim):
+    named: Any = "drift"
+    with pytest.raises(ScenarioError, match=r"the fixture scenario\('drift'\)"):
+        line_sim(T1, scenario=named)
+
+
 def test_the_lots_of_a_simulation_are_those_that_get_a_certificate(line_sim: LineSim):
     assert [lot[:2] for lot in line_sim().lots] in (["T1", "F1"], ["F1", "T1"])
     assert len(line_sim(F1, lots=2).lots) == 2
@@ -88,8 +102,11 @@ def test_only_some_simulations_are_kept(limit: str, scenario: Scenarios, monkeyp
     assert sim(T1, scenario=brief) is not second
 
 
-def test_a_simulation_says_how_to_make_it_again(line_sim: LineSim):
+def test_a_simulation_says_how_to_make_it_again(line_sim: LineSim, scenario: Scenarios):
     assert line_sim(F1, seed=9).words == f"normal-day, {F1}, seed 9, from 2026-03-11T06:00:00.000Z"
+    fault = {"kind": "sensor_break", "line": F1, "target": "extruder.melt_temp", "label": "cut"}
+    broken = line_sim(F1, scenario=scenario(days=0.01, faults=[fault]))
+    assert broken.words.startswith(f"normal-day (cut), {F1}, seed 1")
 
 
 def test_the_truth_of_each_lot_is_at_hand(line_sim: LineSim):

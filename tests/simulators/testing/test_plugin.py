@@ -95,6 +95,12 @@ def test_a_drawn_seed_is_said_and_repeats(drawn: str, tmp_path: Path):
     assert len(set(digests(drawn) + digests(again.stdout))) == 1
 
 
+def test_workers_of_pytest_xdist_simulate_with_the_seed_of_the_header(tmp_path: Path):
+    text = "\n".join(f"def test_{name}(filiere_seed):\n    assert 0\n" for name in "abcd")
+    run = run_tests(tmp_path, text, "--filiere-seed", "random", "-n", "2")
+    assert re.findall(r"--filiere-seed (\d+)", run.stdout) == [seed_in(run.stdout)] * 4, run.stdout + run.stderr
+
+
 def test_the_plant_of_the_ini_file_is_simulated_wherever_the_run_starts(drawn: str):
     assert "3 failed, 1 passed" in drawn
 

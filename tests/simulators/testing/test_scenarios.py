@@ -8,7 +8,7 @@ from simulators.testing.lines import LineSim
 from simulators.testing.scenarios import Scenarios
 from simulators.testing.stack import FiliereStack
 
-T1 = "caux/textile/t1"
+T1, F1 = "caux/textile/t1", "caux/flax/f1"
 BREAK = {"kind": "sensor_break", "line": T1, "target": "extruder.melt_temp"}
 
 
@@ -38,6 +38,7 @@ def test_faults_are_added_and_fields_replaced(scenario: Scenarios):
             r"faults\[0\]:1: .*got kind 'sensor_brake'.*did you mean sensor_break",
         ),
         ([{}], r"faults\[0\]"),
+        (BREAK, r"faults\[0\]: got 'kind'; expected a fault in words: .*in a list"),
         ([BREAK, {**BREAK, "label": "sensor_break"}], r"label 'sensor_break' twice"),
         ([{**BREAK, "duration": "-5 min"}], r"faults\[0\]"),
         ([{**BREAK, "severity": float("nan")}], r"faults\[0\]"),
@@ -85,6 +86,16 @@ def test_a_broken_probe_costs_the_lot_its_certificate(
     score = filiere_stack.score(lot)
     assert [found.fault.label for found in score.faults] == ["sensor_break"]
     assert score.missed == ()
+
+
+def test_a_score_is_of_its_simulation_alone(scenario: Scenarios, line_sim: LineSim, filiere_stack: FiliereStack):
+    broken, normal = line_sim(T1, scenario=scenario(faults=[BREAK])), line_sim(F1)
+    filiere_stack.run(broken)
+    filiere_stack.run(normal)
+    assert [lot.lot for lot in filiere_stack.score(broken).lots] == list(broken.lots)
+    score = filiere_stack.score(normal)
+    assert [lot.lot for lot in score.lots] == list(normal.lots)
+    assert score.faults == ()
 
 
 def test_a_normal_lot_is_judged_right(line_sim: LineSim, filiere_stack: FiliereStack):

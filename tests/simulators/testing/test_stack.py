@@ -8,7 +8,8 @@ from collector.recorder.book import Quarantined
 from filiere.clock import NS_PER_S
 from filiere.errors import NotFound
 from filiere.plant_file import load_plant
-from filiere.readings import SEQ_NS
+from filiere.readings import CLOCK_SUSPECT, GOOD, QUALITIES, SEQ_NS
+from simulators.testing import listening
 from simulators.testing.broker import LocalBroker
 from simulators.testing.frozen import FrozenClock
 from simulators.testing.lines import LineSim
@@ -206,5 +207,33 @@ def test_what_a_gateway_publishes_at_a_broker_is_stored(filiere_stack: FiliereSt
 def test_messages_that_do_not_come_are_said_with_how_many_did(filiere_stack: FiliereStack):
     filiere_stack.publish(TOPIC, row(0))
     filiere_stack.record()
-    with pytest.raises(TimeoutError, match=r"got no 2 messages within 0\.05 s; 1 arrived"):
+    with pytest.raises(TimeoutError, match=r"got 1 messages within 0\.05 s; expected 2, on filiere/v1/\+"):
         filiere_stack.wait_for(2, within_s=0.05)
+
+
+def test_a_broker_that_is_down_is_said_with_why(
+    filiere_stack: FiliereStack, mqtt_broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(listening, "WITHIN_S", 0.3)
+    mqtt_broker.stop()
+    with (
+        pytest.raises(TimeoutError, match=rf"no subscription at {mqtt_broker.address} .*Connection refused"),
+        filiere_stack.listening(mqtt_broker),
+    ):
+        pass
+
+
+def test_a_gateway_with_a_clock_of_its_own_is_believed_once_the_stack_has_its_time(
+    filiere_stack: FiliereStack, frozen_clock: FrozenClock
+):
+    filiere_stack.publish(TOPIC, row(0, "2026-11-24T14:30:00Z"))
+    frozen_clock.reach("2026-11-24T14:30:01Z")
+    filiere_stack.publish(TOPIC, row(1, "2026-11-24T14:30:01Z"))
+    found = filiere_stack.readings(T1, "extruder.melt_temp")
+    assert [QUALITIES[code] for code in found.quality] == [CLOCK_SUSPECT, GOOD]
+
+
+@pytest.mark.parametrize(("line", "key"), [("caux/textile/t9", "extruder.melt_temp"), (T1, "extruder.melt_tmp")])
+def test_readings_of_what_the_plant_does_not_have_are_refused(filiere_stack: FiliereStack, line: str, key: str):
+    with pytest.raises(NotFound, match="known: "):
+        filiere_stack.readings(line, key)
