@@ -13,10 +13,11 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Header, Static, TabbedContent, TabPane
 
-from api.pages import display, moment, places_of, zone
+from api.pages import moment, places_of, zone
 from filiere.errors import FiliereError
 from filiere.plant import Label, Line, Plant, Signal
 from filiere.terminal import Language, printable
+from filiere.units import display
 from simulators.console import words
 from simulators.console.feed import Feed, SignalNow
 from simulators.console.order_screen import OrderScreen
@@ -127,7 +128,7 @@ class ConsoleApp(App[None]):
                 table.add_column(Text(self._say(label), justify="right"), key=label.en, width=VALUE_WIDTH)
             table.add_column(self._say(words.WRONG), key=words.WRONG.en)
             for signal in line.signals:
-                table.add_row(self._signal_name(line, signal), *[""] * 4, key=signal.key)
+                table.add_row(self._short_name(line, signal), *[""] * 4, key=signal.key)
         faults = self.query_one("#faults", DataTable)
         faults.border_title = self._say(words.FAULTS)
         faults.add_column("", width=STATE_WIDTH)
@@ -313,14 +314,27 @@ class ConsoleApp(App[None]):
     def _line_number(self) -> int:
         return int(self._main.query_one("#lines", TabbedContent).active.rpartition("-")[2] or 0)
 
+    def _short_name(self, line: Line, signal: Signal) -> str:
+        """`Débit (kg/h)`; with its machine before it where two machines have that name."""
+        name = self._say(signal.label)
+        if sum(self._say(other.label) == name for other in line.signals) > 1:
+            return self._signal_name(line, signal)
+        _, sign = self._scale(signal)
+        return f"{name} ({sign})" if sign else name
+
     def _signal_name(self, line: Line, signal: Signal) -> str:
         """`Extrudeuse · Débit (kg/h)`."""
-        _, sign = display(signal.unit, self._language)
-        return f"{self._say(line.unit(signal.device).label)} · {self._say(signal.label)} ({sign})"
+        _, sign = self._scale(signal)
+        name = f"{self._say(line.unit(signal.device).label)} · {self._say(signal.label)}"
+        return f"{name} ({sign})" if sign else name
+
+    def _scale(self, signal: Signal) -> tuple[float, str]:
+        """Factor and sign of the scale on which people read it; a switch is 0 or 1."""
+        return (1.0, "") if signal.is_switch else display(signal.unit, self._language)
 
     def _value(self, value: float, signal: Signal) -> str:
         """With as many decimals as its resolution has, on the scale on which people read it."""
-        scale, _ = display(signal.unit, self._language)
+        scale, _ = self._scale(signal)
         text = f"{value * scale:.{places_of(signal.resolution * scale)}f}"
         return text if self._language == "en" else text.replace(".", ",")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from filiere.events import RunClosed, RunStarted
 from filiere.plant import Plant
-from simulators.line.delivery import Publication
+from simulators.line.messages import Publication
 from simulators.line.rows import NS_PER_MS, DeviceRows
 
 

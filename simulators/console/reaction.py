@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from api.lines import before_run
 from collector.accounts.book import AccountBook
 from collector.condition import intake_trouble, receipts_trouble
 from filiere.chain import Chain
@@ -110,14 +111,17 @@ class Watcher:
 
     def _stored(self, line: Line, chain: Chain) -> Mapping[str, Stored]:
         run = chain.open_run(line.path)
+        latest = {reading.key: reading for reading in self._observer.latest(line)}
         limits: dict[str, Limits] = {}
         if run is not None:
             step = line.step(run.step)
             recipe = next((each for each in step.recipes if each.id == run.recipe), None)
-            limits = {signal.key: limits_of(signal, recipe) for signal in line.signals_of(step)}
-        return {
-            reading.key: _judged(reading, limits.get(reading.key, Limits())) for reading in self._observer.latest(line)
-        }
+            limits = {
+                signal.key: limits_of(signal, recipe)
+                for signal in line.signals_of(step)
+                if not before_run(signal, latest.get(signal.key), run.start_ns)
+            }
+        return {reading.key: _judged(reading, limits.get(reading.key, Limits())) for reading in latest.values()}
 
 
 def _judged(reading: Latest, limits: Limits) -> Stored:

@@ -4,18 +4,18 @@ from filiere.plant import Label
 from simulators.faults.fault import Layer
 from simulators.output.live_faults import FaultState
 
-TITLE = Label(fr="Filière — atelier simulé", en="Filière — simulated workshops")
+TITLE = Label(fr="Filière — ateliers simulés", en="Filière — simulated workshops")
 SIGNAL, TRUE, SHOWN, SYSTEM, WRONG = (
     Label(fr="signal", en="signal"),
     Label(fr="vrai", en="true"),
     Label(fr="affiché", en="shown"),
     Label(fr="enregistré", en="stored"),
-    Label(fr="faute", en="fault"),
+    Label(fr="panne", en="fault"),
 )
 TREND = Label(fr="la dernière heure : ─ vrai, • affiché", en="the last hour: ─ true, • shown")
 NOTHING_SHOWN = Label(fr="rien", en="nothing")
 STANDS_STILL = Label(fr="à l'arrêt", en="stands still")
-FAULTS = Label(fr="Fautes", en="Faults")
+FAULTS = Label(fr="Pannes", en="Faults")
 STATES: dict[FaultState, Label] = {
     "waiting": Label(fr="à venir", en="to come"),
     "active": Label(fr="en cours", en="there"),
@@ -48,13 +48,13 @@ NOW = Label(
 STARTING = Label(fr="La simulation commence…", en="The simulation begins…")
 ENDED = Label(fr="La simulation est finie ; q pour quitter.", en="The simulation has ended; q to leave.")
 
-TRIGGER = Label(fr="Déclencher", en="Trigger")
-STOP = Label(fr="Arrêter la faute", en="Stop the fault")
+TRIGGER = Label(fr="Déclencher une panne", en="Trigger a fault")
+STOP = Label(fr="Arrêter la panne", en="Stop the fault")
 NEXT = Label(fr="Ligne suivante", en="Next line")
 LEAVE = Label(fr="Quitter", en="Leave")
 CANCEL = Label(fr="Annuler", en="Cancel")
-ORDER = Label(fr="Faire arriver une faute", en="Let something go wrong")
-KIND = Label(fr="Quelle faute ?", en="Which fault?")
+ORDER = Label(fr="Déclencher une panne", en="Trigger a fault")
+KIND = Label(fr="Quelle panne ?", en="Which fault?")
 TARGET = Label(fr="Où ?", en="Where?")
 WHOLE_LINE = Label(fr="toute la ligne", en="the whole line")
 SEVERITY = Label(fr="{meaning} (usuel {usual})", en="{meaning} (usual {usual})")
@@ -66,10 +66,10 @@ MUST_END = Label(fr="durée ; vide = {usual}", en="duration; empty = {usual}")
 NOT_A_NUMBER = Label(
     fr="La gravité est un nombre, tel que 12 ou 0,5.", en="The severity is a number, such as 12 or 0.5."
 )
-CHOOSE = Label(fr="Choisir une faute et un endroit.", en="Choose a fault and a place.")
+CHOOSE = Label(fr="Choisir une panne et un endroit.", en="Choose a fault and a place.")
 TRIGGERED = Label(fr="Déclenchée : {fault}", en="Triggered: {fault}")
 STOPPED = Label(fr="Arrêtée : {fault}", en="Stopped: {fault}")
 NOTHING_TO_STOP = Label(
-    fr="Choisir une faute en cours dans la liste, puis x.", en="Choose a fault that is there in the list, then x."
+    fr="Choisir une panne en cours dans la liste, puis x.", en="Choose a fault that is there in the list, then x."
 )
 ASKED = Label(fr="Demandé à la simulation…", en="Asked of the simulation…")

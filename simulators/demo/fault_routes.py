@@ -1,16 +1,17 @@
 """`/simulator/faults`: let something go wrong in the simulated workshops. The demo has it, `filiere serve` has not."""
 
 import math
+from ipaddress import ip_address
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Depends, Path, Request
 from pydantic import Field
 
 from api.models import Model, Text, Time
 from api.parts import Parts, PartsOf
-from api.problems import NotNow, responses
+from api.problems import NotNow, NotYours, responses
 from filiere.clock import to_text
-from filiere.errors import NotFound, StoreUnavailable
+from filiere.errors import NotFound, ScenarioError, StoreUnavailable
 from filiere.plant import Plant
 from filiere.yaml_node import ID
 from simulators.faults.catalogue import KINDS, targets
@@ -19,7 +20,35 @@ from simulators.output.live_faults import FOLDER, FaultFolder, FaultState, Runni
 
 NO_SIMULATION = "got no answer from a simulation; expected one that runs: start `filiere demo`"
 
+LOCAL_NAME = "localhost"
+
 router = APIRouter(prefix="/simulator", tags=["simulator"])
+
+
+def from_this_machine(request: Request) -> None:
+    """Who listens on an address of the network shows the pages to all, and lets nobody there break the line.
+
+    The Host header is looked at too: a page of a stranger can give its own name the address 127.0.0.1 and have the
+    browser of this machine ask. Under another name that page cannot ask: a JSON body, or DELETE, is asked for first.
+
+    Raises:
+        NotYours: it came from another machine, or under another name than localhost.
+    """
+    client = request.client.host if request.client else ""
+    named = request.url.hostname or ""
+    if not _is_loopback(client) or not (named == LOCAL_NAME or _is_loopback(named)):
+        raise NotYours(
+            f"got a request from {client[:64] or 'nowhere'} to {named[:64] or 'nobody'}; expected one from the machine"
+            f" that runs the demo, to http://{LOCAL_NAME}"
+        )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
+
 
 FaultLabel = Annotated[
     str, Path(description="Label of the fault.", pattern=f"^{ID.pattern}$", max_length=64, examples=["clog-1"])
@@ -109,7 +138,8 @@ def list_faults(parts: PartsOf) -> Faults:
     operation_id="triggerFault",
     summary="Let something go wrong",
     status_code=201,
-    responses=responses(409, 422),
+    responses=responses(403, 409, 422),
+    dependencies=[Depends(from_this_machine)],
 )
 def trigger_fault(order: FaultOrder, parts: PartsOf) -> FaultNow:
     """Answers when the simulation has it, and it begins after all that was sent by then. 409: no simulation runs."""
@@ -118,16 +148,21 @@ def trigger_fault(order: FaultOrder, parts: PartsOf) -> FaultNow:
 
 
 @router.delete(
-    "/faults/{label}", operation_id="stopFault", summary="Let it be over", responses=responses(404, 409, 422)
+    "/faults/{label}",
+    operation_id="stopFault",
+    summary="Let it be over",
+    responses=responses(403, 404, 409, 422),
+    dependencies=[Depends(from_this_machine)],
 )
 def stop_fault(label: FaultLabel, parts: PartsOf) -> FaultNow:
     """It ends now, in simulated time; what it did before stays as it was."""
-    running = _folder(parts).running()
-    if running is not None and label not in {fault.label for fault in running.faults}:
-        raise NotFound(
-            f"got {label!r}; expected the label of a fault of this simulation: GET /simulator/faults has them"
-        )
-    return _ordered(parts, Stop(label=label))
+    try:
+        return _ordered(parts, Stop(label=label))
+    except ScenarioError as error:
+        running = _folder(parts).running()  # it follows twice a second: only the simulation knows its newest faults
+        if running is not None and label not in {fault.label for fault in running.faults}:
+            raise NotFound(f"{error}; GET /simulator/faults has them") from None
+        raise
 
 
 def _ordered(parts: Parts, order: Trigger | Stop) -> FaultNow:

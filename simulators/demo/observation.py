@@ -22,6 +22,7 @@ from filiere.readings import Latest
 from filiere.readings_store import ReadingsStore, open_store
 from filiere.settings import Settings
 from filiere.terminal import Language
+from filiere.units import display
 from processing.certificate import read_certificate
 from processing.files import REFUSAL_SUFFIX, read_refusal
 from processing.release import WORDS
@@ -32,9 +33,6 @@ SHOWN_SIGNALS = 4
 STARTING_MESSAGES = 200
 """A recorder that has not begun by then has failed; it begins within some seconds."""
 REFUSED = Label(fr="refusé", en="refused")
-FRACTION = "1"
-UNITS = {FRACTION: "%", "Cel": "°C", "/min": "tr/min", "kW.h": "kWh", "g/(10.min)": "g/10 min"}
-"""UCUM code → what people write, where they differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,8 +288,7 @@ def _problem(recorder: RecorderState | None, head: int, *, since_ns: int) -> str
 
 def _reading(signal: Signal, value: float, limits: Limits) -> Shown:
     """A value in the unit that people read, with the limit that it is beyond."""
-    scale = 100.0 if signal.unit == FRACTION else 1.0
-    sign = UNITS.get(signal.unit, signal.unit)
+    scale, sign = display(signal.unit)
     places = max(0, -math.floor(math.log10(signal.resolution * scale)))
     text = f"{signal.label.fr} {_french(f'{value * scale:.{places}f}')} {sign}"
     if limits.high is not None and value > limits.high:

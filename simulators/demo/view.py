@@ -46,7 +46,7 @@ class Screen:
         table.add_row("Adresses", "page en direct", f"{base}/live")
         table.add_row("", "lots", f"{base}/batches")
         table.add_row("", "interface pour programmes", f"{base}/docs")
-        table.add_row("", "déclencher une faute", f"{base}/simulator/faults (voir docs/console.md)")
+        table.add_row("", "déclencher une panne", f"{base}/simulator/faults (voir docs/console.md)")
         table.add_row("Données", str(settings.data_dir.resolve()), "Ctrl-C arrête tout")
         self._console.print(table)
 

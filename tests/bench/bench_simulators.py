@@ -15,7 +15,7 @@ from filiere.clock import NS_PER_S
 from filiere.plant import Plant, Signal
 from filiere.plant_file import load_plant
 from filiere.settings import load_settings
-from simulators.line.delivery import Publication
+from simulators.line.messages import Publication
 from simulators.line.models import SAMPLED
 from simulators.line.simulation import beginning, line_cycles
 from simulators.output.order import Order

@@ -7,23 +7,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from filiere.clock import NS_PER_S, parse_time
+from filiere.clock import NS_PER_S
 from filiere.events import Event
-from filiere.plant_file import load_plant
 from simulators.console.feed import Feed
 from simulators.console.reaction import Reaction
 from simulators.faults.fault import Fault
-from simulators.line.delivery import Publication
+from simulators.line.messages import Publication
 from simulators.line.rows import DeviceRows
 from simulators.line.state import first_start
 from simulators.output import live_faults
 from simulators.output.live_faults import FOLDER, FaultFolder
 from simulators.output.progress import Progress
+from tests.simulators.builders import FLAX, START_NS, TEXTILE, caux
 
-START_NS = parse_time("2026-03-11T06:00:00Z")
-T1, F1 = "caux/textile/t1", "caux/flax/f1"
-CAUX = load_plant("caux")
+T1, F1 = TEXTILE, FLAX
+CAUX = caux()
+WITHIN_S = 60.0
+"""On a busy machine; who is in time waits for nothing."""
 
 
 def rows(
@@ -38,7 +40,7 @@ def rows(
         time_ms=time_ms,
         stamp_ms=time_ms,
         boots=("boot",),
-        boot=np.zeros(count, dtype=np.uint8),
+        boot=np.zeros(count, dtype=np.uint16),
         seq=np.arange(count, dtype=np.int64),
         place=np.arange(count, dtype=np.int64),
         ended_ns=(),
@@ -106,9 +108,12 @@ class HandMade:
 
         thread = threading.Thread(target=run)
         thread.start()
-        assert shown.wait(10)
+        assert shown.wait(WITHIN_S)
         try:
-            yield
+            with pytest.MonkeyPatch.context() as patient:
+                patient.setattr(live_faults, "ANSWER_S", WITHIN_S)
+                patient.setattr(live_faults, "STALE_S", WITHIN_S)
+                yield
         finally:
             stop.set()
             thread.join()

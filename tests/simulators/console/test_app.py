@@ -18,9 +18,8 @@ from simulators.console.order_screen import OrderScreen
 from simulators.console.reaction import Reaction, Stored
 from simulators.demo.observation import Finished
 from simulators.output.live_faults import Trigger
-from tests.simulators.console.builders import CAUX, F1, START_NS, T1, HandMade, progress, publication, rows
+from tests.simulators.console.builders import CAUX, F1, START_NS, T1, WITHIN_S, HandMade, progress, publication, rows
 
-WITHIN_S = 20.0
 SIZE = (150, 50)
 
 
@@ -91,6 +90,18 @@ def test_the_true_value_stands_beside_the_shown_one_and_beside_the_stored_one(se
         table.move_cursor(row=table.get_row_index("extruder.melt_temp"))
         await until(pilot, lambda: "•" in text(pilot, "#trend-0"))
         assert "─" in text(pilot, "#trend-0")
+
+    drive(session, use)
+
+
+def test_a_signal_has_the_name_that_the_wall_has(session: HandMade) -> None:
+    async def use(pilot: Pilot[None]) -> None:
+        await pilot.pause()
+        names = {key: cells(pilot, key, 1)[0] for key in ("extruder.melt_pressure", "feeders.refill")}
+        assert names == {
+            "extruder.melt_pressure": "Pression en filière (bar)",
+            "feeders.refill": "Remplissage en cours",
+        }
 
     drive(session, use)
 
@@ -189,6 +200,7 @@ def test_a_fault_is_chosen_triggered_seen_at_its_signal_and_stopped_by_keys(sess
         (fault,) = session.faults.values()
         assert (fault.kind, fault.severity, fault.duration_s) == ("sensor_drift", 0.5, 7200.0)
         await until(pilot, lambda: cells(pilot, "extruder.melt_temp")[4] == fault.label)
+        assert pilot.app.query_one("#signals-0", DataTable).max_scroll_x == 0
         await until(pilot, lambda: any("Déclenchée" in each for each in told(pilot)))
         await pilot.press("x")
         await until(pilot, lambda: faults(pilot)[0][0] == "finie")
@@ -215,7 +227,7 @@ def test_what_the_simulation_refuses_is_told_and_changes_nothing(session: HandMa
 def test_with_nothing_chosen_nothing_is_ordered_or_stopped(session: HandMade) -> None:
     async def use(pilot: Pilot[None]) -> None:
         await pilot.press("x")
-        await until(pilot, lambda: any("Choisir une faute" in each for each in told(pilot)))
+        await until(pilot, lambda: any("Choisir une panne" in each for each in told(pilot)))
         await pilot.press("d")
         await until_screen(pilot)
         pilot.app.refresh_now()  # type: ignore[attr-defined]  # ours: the lines go on behind it

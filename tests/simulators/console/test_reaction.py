@@ -68,6 +68,17 @@ def test_a_stored_value_beyond_the_limits_of_the_open_run_is_marked(workshop: Wo
     assert stored["extruder.melt_pressure"].beyond == ""
 
 
+def test_a_sample_of_an_earlier_lot_is_not_marked(workshop: Workshop, watcher: Watcher) -> None:
+    workshop.record(messages=MESSAGES, bookmark=MESSAGES)
+    for event in textile_events():
+        workshop.ledger.append(event_json(event), record_time_ns=event.event_time_ns)
+    run = workshop.ledger.chain().open_run(T1)
+    assert run is not None
+    for time_ns, mark in ((run.start_ns - 1, ""), (run.start_ns + 1, "▲")):
+        workshop.store.write([Block.one(line=T1, device="laboratory", time_ns=time_ns, values={"contaminants": 61.0})])
+        assert watcher.look().stored[T1]["laboratory.contaminants"].beyond == mark
+
+
 def test_what_keeps_the_system_from_working_is_told_the_cause_first(
     workshop: Workshop, watcher: Watcher, working: StatusFile
 ) -> None:

@@ -1,15 +1,19 @@
 """The console's simulation, for real: a fault that is ordered from it is there, and a restart still has it."""
 
+import contextlib
 import math
 import os
+import pty
 import subprocess
+import termios
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from filiere.clock import parse_time
+from filiere.clock import NS_PER_S
 from filiere.errors import FiliereError, ScenarioError
 from filiere.settings import Settings, load_settings
 from simulators.console.run import Simulation
@@ -21,11 +25,11 @@ from simulators.output.live_faults import Running, Stop, Trigger
 from simulators.output.order import Order
 from simulators.output.simulate import STATE_FILE
 from simulators.output.simulation import opening
+from simulators.scenarios.scenario import NORMAL, Scenario
 from tests.collector.mqtt import until
 from tests.servers import free_port
-from tests.simulators.builders import FLAX, TEXTILE, caux
+from tests.simulators.builders import FLAX, START_NS, TEXTILE, caux
 
-START_NS = parse_time("2026-03-11T06:00:00Z")
 PRESSURE = {"kind": "sensor_stuck", "line": TEXTILE, "target": "extruder.melt_pressure", "label": "stuck"}
 
 
@@ -87,26 +91,26 @@ def test_what_was_published_before_the_order_is_what_it_would_have_been_and_afte
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The law that lets a running line take a fault: nobody can tell that it was not there from the beginning."""
-    sent: list[tuple[str, bytes]] = []
+    sent: list[tuple[int, str, bytes]] = []
     made = Simulation(settings, caux(), Order(start_ns=START_NS, speed=600.0), language="fr")
-    monkeypatch.setattr(made.feed, "watch", lambda each: sent.append((each.topic, each.payload)))
+    monkeypatch.setattr(made.feed, "watch", lambda each: sent.append((each.time_ns, each.topic, each.payload)))
     made.start()
     try:
         running(made, lambda now: now.virtual_ns > START_NS)
-        made.folder.order(Trigger(fault={**PRESSURE, "target": "extruder"}), timeout_s=30.0)
-        count = len(sent)
-        until(lambda: len(sent) > count + 200)
+        ordered = made.folder.order(Trigger(fault={**PRESSURE, "target": "extruder"}), timeout_s=30.0).fault
+        onset_ns = ordered.start_ns or 0
+        until(lambda: sent[-1][0] > onset_ns + 600 * NS_PER_S)
     finally:
         made.stop()
-    state = read_state(settings.data_dir / STATE_FILE)
-    assert state is not None
-    whole = opening(caux(), settings.data_dir / STATE_FILE, Order(), lambda: START_NS)
-    stream = simulate(caux(), seed=state.seed, start_ns=START_NS, lots=None, scenario=whole.scenario)
-    assert [(each.topic, each.payload) for each, _ in zip(stream, sent, strict=False)] == sent
-    plain = simulate(caux(), seed=state.seed, start_ns=START_NS, lots=None)
-    first = [(each.topic, each.payload) for each, _ in zip(plain, sent, strict=False)]
-    assert first[: count // 2] == sent[: count // 2]
-    assert first != sent
+
+    def simulated(scenario: Scenario) -> list[tuple[int, str, bytes]]:
+        stream = simulate(caux(), seed=1, start_ns=START_NS, lots=None, scenario=scenario)
+        return [(each.time_ns, each.topic, each.payload) for each, _ in zip(stream, sent, strict=False)]
+
+    assert sent == simulated(opening(caux(), settings.data_dir / STATE_FILE, Order(), lambda: START_NS).scenario)
+    plain = simulated(NORMAL)
+    assert [each for each in sent if each[0] < onset_ns] == [each for each in plain if each[0] < onset_ns]
+    assert sent != plain
 
 
 def test_what_ends_the_simulation_is_told_when_the_console_is_left(settings: Settings) -> None:
@@ -141,6 +145,41 @@ def test_without_a_terminal_it_is_refused_in_words(tmp_path: Path, arguments: li
     assert done.returncode == 2
     assert b"--interactive: got" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_on_a_terminal_it_opens_and_a_key_leaves_it_with_the_simulation_written_down(tmp_path: Path) -> None:
+    ours, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (50, 150))
+    network = {"FILIERE_DATA_DIR": str(tmp_path), "FILIERE_MQTT_PORT": str(free_port())}
+    process = subprocess.Popen(
+        filiere_command("simulate", "--interactive"),
+        env={**os.environ, "TERM": "xterm-256color", **network},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    shown = bytearray()
+    reader = threading.Thread(target=_read_all, args=(ours, shown))
+    reader.start()
+    try:
+        until(lambda: b"Ligne textile" in shown)
+        os.write(ours, b"q")
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        reader.join()
+        os.close(ours)
+    assert b"Traceback" not in shown
+    assert read_state(tmp_path / STATE_FILE) is not None
+
+
+def _read_all(terminal: int, into: bytearray) -> None:
+    """Until the program is gone."""
+    with contextlib.suppress(OSError):
+        while part := os.read(terminal, 65_536):
+            into += part
 
 
 def test_flax_is_simulated_too(settings: Settings) -> None:

@@ -1,11 +1,14 @@
 """`/simulator/faults`: there in the demo alone, and the simulation has the last word."""
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from api.app import create_app
@@ -20,6 +23,7 @@ from tests.api.workshop import Workshop
 T1 = "caux/textile/t1"
 START_NS = 1_790_000_000 * NS_PER_S
 NOW_NS = START_NS + 3600 * NS_PER_S
+WITHIN_S = 60.0
 CLOG = {"kind": "screen_clog", "line": T1, "target": "extruder", "label": "clog-1"}
 
 
@@ -31,8 +35,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
 
 
 @pytest.fixture(scope="module")
-def client(workshop: Workshop) -> TestClient:
-    app = create_app(
+def app(workshop: Workshop) -> FastAPI:
+    return create_app(
         settings=workshop.settings,
         plant=workshop.plant,
         store=workshop.store,
@@ -40,7 +44,16 @@ def client(workshop: Workshop) -> TestClient:
         clock=lambda: workshop.now_ns,
         extra_routers=(router,),
     )
-    return TestClient(app)
+
+
+def asking(app: FastAPI, *, of: str = "localhost:8000", at: str = "127.0.0.1") -> TestClient:
+    """Somebody `at` an address who asks the server under a name."""
+    return TestClient(app, base_url=f"http://{of}", client=(at, 50_000))
+
+
+@pytest.fixture(scope="module")
+def client(app: FastAPI) -> TestClient:
+    return asking(app)
 
 
 @contextmanager
@@ -64,8 +77,11 @@ def simulating(workshop: Workshop) -> Iterator[None]:
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        assert shown.wait(10)
-        yield
+        assert shown.wait(WITHIN_S)
+        with pytest.MonkeyPatch.context() as patient:
+            patient.setattr(live_faults, "ANSWER_S", WITHIN_S)
+            patient.setattr(live_faults, "STALE_S", WITHIN_S)
+            yield
     finally:
         stop.set()
         thread.join()
@@ -103,6 +119,67 @@ def test_a_fault_is_triggered_seen_and_stopped(workshop: Workshop, client: TestC
         assert (stopped.json()["state"], stopped.json()["start"]) == ("over", made.json()["start"])
         assert client.delete("/simulator/faults/clog-2").status_code == 404
         assert client.delete("/simulator/faults/clog-1").status_code == 422
+
+
+def test_a_fault_is_stopped_before_the_simulation_has_shown_it(
+    workshop: Workshop, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is shown follows twice a second."""
+    with simulating(workshop):
+        assert client.post("/simulator/faults", json={**CLOG, "label": "new"}).status_code == 201
+        shown = FaultFolder.running
+        monkeypatch.setattr(FaultFolder, "running", lambda folder: msgspec.structs.replace(shown(folder), faults=()))
+        assert client.delete("/simulator/faults/new").status_code == 200
+
+
+@pytest.mark.parametrize(("of", "at"), [("127.0.0.1:8000", "127.0.0.1"), ("[::1]:8000", "::1")])
+def test_whoever_is_at_the_machine_may_order(workshop: Workshop, app: FastAPI, of: str, at: str) -> None:
+    with simulating(workshop):
+        assert asking(app, of=of, at=at).post("/simulator/faults", json={**CLOG, "label": "here"}).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("of", "at"),
+    [
+        ("192.168.1.10:8000", "192.168.1.77"),
+        ("192.168.1.10:8000", "192.168.1.10"),
+        ("localhost", "10.0.0.1"),
+        ("rebound.example", "127.0.0.1"),
+        ("localhost.example", "127.0.0.1"),
+    ],
+)
+def test_another_machine_and_a_strangers_page_see_faults_and_order_none(
+    workshop: Workshop, app: FastAPI, of: str, at: str
+) -> None:
+    stranger = asking(app, of=of, at=at)
+    with simulating(workshop):
+        refused = stranger.post("/simulator/faults", json=CLOG)
+        assert (refused.status_code, refused.json()["type"]) == (403, "/problems#forbidden")
+        assert "http://localhost" in refused.json()["detail"]
+        assert stranger.delete("/simulator/faults/clog-1").status_code == 403
+        assert stranger.get("/simulator/faults").json()["faults"] == []
+
+
+@pytest.mark.parametrize(
+    "kind", [None, "text/plain", "application/x-www-form-urlencoded", "text/plain; application/json"]
+)
+def test_a_form_of_another_page_is_no_order(workshop: Workshop, client: TestClient, kind: str | None) -> None:
+    """Browsers send these without asking first whether they may."""
+    with simulating(workshop):
+        sent = client.post(
+            "/simulator/faults", content=json.dumps(CLOG), headers={} if kind is None else {"Content-Type": kind}
+        )
+        assert sent.status_code == 422
+        asked = client.options("/simulator/faults", headers={"Origin": "http://rebound.example"})
+        assert "access-control-allow-origin" not in asked.headers
+        assert client.get("/simulator/faults").json()["faults"] == []
+
+
+def test_another_method_is_told_which_there_are(client: TestClient) -> None:
+    for path, allowed in (("/simulator/faults", "GET, HEAD, POST"), ("/simulator/faults/clog-1", "DELETE")):
+        answer = client.put(path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+        assert answer.json()["detail"] == f"got PUT; expected {allowed.replace(', ', ' or ')}"
 
 
 @pytest.mark.parametrize(

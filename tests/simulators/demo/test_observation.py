@@ -163,6 +163,11 @@ def test_the_view_shows_what_is_wrong_in_the_simulation_and_what_waits_in_its_ou
     assert "! " in text
 
 
+def test_without_a_terminal_what_is_wrong_is_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    view.Screen(as_json=False).show(a_view(faults=("Valeur sentinelle : Ligne textile T1 (s)",)), simulating=True)
+    assert "! Valeur sentinelle : Ligne textile T1 (s)" in capsys.readouterr().out.splitlines()
+
+
 def test_the_proof_says_how_many_rows_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
     account = DeviceAccount(
         device="caux/textile/t1/extruder",
