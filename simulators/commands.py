@@ -39,7 +39,7 @@ def simulate(
     fresh: bool = typer.Option(
         False, "--fresh", help="Forget where an earlier simulation stopped; use an empty folder."
     ),
-    rows: int = typer.Option(10, min=1, max=1000, help="Most rows in a message."),
+    rows: int | None = typer.Option(None, min=1, max=1000, help="Most rows in a message. [default: 10]"),
     interactive: bool = typer.Option(
         False, "--interactive", help="A live console: what is true and shown, and keys to let something go wrong."
     ),

@@ -17,7 +17,6 @@ from simulators.line.machines import BATCH_WEIGHT, Machine, Ran
 from simulators.line.material import aired
 from simulators.line.messages import (
     MESSAGE_SPAN_S,
-    ROWS_MAX,
     TERMINAL,
     Draft,
     Network,
@@ -34,7 +33,7 @@ from simulators.line.state import CycleStart, SimulatorState
 from simulators.line.truth import LotTruth, lots_of
 from simulators.scenarios.scenario import NORMAL, Scenario
 
-__all__ = ["ROWS_MAX", "Cycle", "Publication", "run_cycle"]
+__all__ = ["Cycle", "Publication", "run_cycle"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +69,7 @@ class Cycle:
             yield publication(network, time_ns, draft, self.plan.cycle, index)
 
 
-def run_cycle(
-    plant: Plant, cycle: CycleStart, state: SimulatorState, *, scenario: Scenario = NORMAL, rows_max: int = ROWS_MAX
-) -> Cycle:
+def run_cycle(plant: Plant, cycle: CycleStart, state: SimulatorState, *, scenario: Scenario = NORMAL) -> Cycle:
     """Compute the cycle that begins at `cycle`; `state` gives the seed and the simulation's own beginning.
 
     Raises:
@@ -88,9 +85,7 @@ def run_cycle(
     begun = cycle.shift_lots + 1
     next_ns = next_start_ns(scenario.calendar, plant.timezone, stop_ns, lots=begun)
     over = scenario.calendar is not None and begun >= scenario.calendar.lots_a_day
-    work = _Work(
-        plant=plant, line=line, cycle=cycle, state=state, plan=plan, active=active, stop_ns=stop_ns, rows_max=rows_max
-    )
+    work = _Work(plant=plant, line=line, cycle=cycle, state=state, plan=plan, active=active, stop_ns=stop_ns)
     made: dict[str, _Made] = {}
     for unit in line.units:
         made[unit.id] = work.device(unit, {name: each.ran for name, each in made.items()})
@@ -147,7 +142,6 @@ class _Work:
     plan: Plan
     active: tuple[Active, ...]
     stop_ns: int
-    rows_max: int
 
     def device(self, unit: Unit, ran: Mapping[str, Ran]) -> _Made:
         """Its machine, then what it shows, then what it sends; `ran`: the units before it in the line."""
@@ -175,7 +169,7 @@ class _Work:
             active=self.active,
         )
         shown = display.show(trace)
-        most = max(1, min(self.rows_max, int(MESSAGE_SPAN_S / grid.period_s)))
+        most = max(1, min(self.state.rows_max, int(MESSAGE_SPAN_S / grid.period_s)))
         return _Made(
             ran=Ran(time_s=grid.time_s, trace=trace, memory=memory),
             shown=shown,

@@ -17,8 +17,6 @@ from simulators.line.state import CycleStart
 
 TERMINAL = "terminal"
 """The device that sends a line's events."""
-ROWS_MAX = 10
-"""Most rows in a message."""
 MESSAGE_SPAN_S = 20.0
 """A message gathers the rows of at most this long: a slow device sends each row on its own."""
 

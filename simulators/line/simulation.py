@@ -10,12 +10,14 @@ from filiere.plant import Plant
 from simulators.faults.fault import FOREVER_NS
 from simulators.line.calendar import opening_ns
 from simulators.line.cycle import Cycle, run_cycle
-from simulators.line.messages import ROWS_MAX, Network, Publication, publication
-from simulators.line.state import CycleStart, LineProgress, SimulatorState, first_start
+from simulators.line.messages import Network, Publication, publication
+from simulators.line.state import ROWS_MAX, CycleStart, LineProgress, SimulatorState, first_start
 from simulators.scenarios.scenario import NORMAL, Scenario
 
 
-def beginning(plant: Plant, *, seed: int, start_ns: int, scenario: Scenario = NORMAL) -> SimulatorState:
+def beginning(
+    plant: Plant, *, seed: int, start_ns: int, scenario: Scenario = NORMAL, rows_max: int = ROWS_MAX
+) -> SimulatorState:
     """The state of a plant that was never used. Raises NotFound: the scenario names a line that the plant has not."""
     paths = scenario.lines or tuple(line.path for line in plant.lines)
     first_ns = start_ns
@@ -27,6 +29,7 @@ def beginning(plant: Plant, *, seed: int, start_ns: int, scenario: Scenario = NO
         plant_digest=plant.digest,
         scenario=scenario.id,
         scenario_digest=scenario.digest,
+        rows_max=rows_max,
         lines={
             plant.line(path).path: LineProgress(cycle=first_start(path, start_ns=first_ns), sent=0) for path in paths
         },
@@ -47,14 +50,14 @@ def simulate(
     """Publications of all lines in time order. Same arguments, same bytes.
 
     `lots` ends each line after so many lots, with the idle readings that follow the last closing, and `stop_ns` all of
-    them at that simulated time; None = for ever. With `state`, the stream goes on where that state stands; seed and
-    start are then the state's own. `scenario` may have more faults than when the state was written: what was sent stays
-    as it was when none of them begins before it.
+    them at that simulated time; None = for ever. With `state`, the stream goes on where that state stands; seed, start
+    and `rows_max` (most rows in a message) are then the state's own. `scenario` may have more faults than when the
+    state was written: what was sent stays as it was when none of them begins before it.
 
     Raises:
         SettingsError: the state belongs to another plant file, or to another scenario.
     """
-    state = state or beginning(plant, seed=seed, start_ns=start_ns, scenario=scenario)
+    state = state or beginning(plant, seed=seed, start_ns=start_ns, scenario=scenario, rows_max=rows_max)
     if state.plant_digest != plant.digest:
         raise SettingsError(
             f"got a simulation of plant {state.plant_digest[:12]}…; expected {plant.digest[:12]}…, the plant file as it"
@@ -68,8 +71,7 @@ def simulate(
         )
     end_ns = FOREVER_NS if stop_ns is None else stop_ns
     streams = [
-        line_publications(plant, state, line, scenario=scenario, lots=lots, stop_ns=end_ns, rows_max=rows_max)
-        for line in state.lines
+        line_publications(plant, state, line, scenario=scenario, lots=lots, stop_ns=end_ns) for line in state.lines
     ]
     return merge(*streams, key=attrgetter("time_ns"))
 
@@ -82,7 +84,6 @@ def line_publications(
     scenario: Scenario,
     lots: int | None,
     stop_ns: int = FOREVER_NS,
-    rows_max: int = ROWS_MAX,
     computed: Callable[[Cycle], None] | None = None,
 ) -> Iterator[Publication]:
     """Publications of one line, as `simulate` merges them; `computed` is told of each cycle before its first one.
@@ -96,7 +97,7 @@ def line_publications(
     cycle: Cycle | None = None
     while (lots is None or made < lots) and (cycle is None or cycle.following.start_ns < stop_ns):
         start = anchor if cycle is None else cycle.following
-        cycle = run_cycle(plant, start, state, scenario=scenario, rows_max=rows_max)
+        cycle = run_cycle(plant, start, state, scenario=scenario)
         if computed is not None:
             computed(cycle)
         closed_at = None
@@ -118,13 +119,11 @@ def line_publications(
         index += 1
 
 
-def line_cycles(
-    plant: Plant, state: SimulatorState, line: str, *, scenario: Scenario = NORMAL, rows_max: int = ROWS_MAX
-) -> Iterator[Cycle]:
+def line_cycles(plant: Plant, state: SimulatorState, line: str, *, scenario: Scenario = NORMAL) -> Iterator[Cycle]:
     """The cycles of one line, one after the other, from the border that the state names."""
     start: CycleStart = state.lines[line].cycle
     while True:
-        cycle = run_cycle(plant, start, state, scenario=scenario, rows_max=rows_max)
+        cycle = run_cycle(plant, start, state, scenario=scenario)
         yield cycle
         start = cycle.following
 

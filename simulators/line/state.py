@@ -11,6 +11,8 @@ import msgspec
 from filiere.errors import SettingsError, StoreUnavailable
 
 STATE_FORMAT = 2
+ROWS_MAX = 10
+"""Most rows in a message, when nobody says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,8 @@ class SimulatorState:
     """Line path → progress."""
     live: tuple[Mapping[str, Any], ...] = ()
     """Faults that were added while it ran, as a scenario file writes them."""
+    rows_max: int = ROWS_MAX
+    """Most rows in a message: with another number it would count its messages otherwise."""
     format: int = STATE_FORMAT
 
 

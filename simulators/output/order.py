@@ -34,7 +34,7 @@ class Order:
     seed: int | None = None
     start_ns: int | None = None
     fresh: bool = False
-    rows_max: int = 10
+    rows_max: int | None = None
     stop_with_stdin: bool = False
     """Stop when standard input ends: whoever started this holds the other end."""
     to: Path | None = None

@@ -17,7 +17,7 @@ from simulators.faults.fault import FOREVER_NS, Window
 from simulators.line.cycle import Cycle
 from simulators.line.messages import Publication
 from simulators.line.simulation import beginning, line_publications
-from simulators.line.state import SimulatorState, read_state, write_state
+from simulators.line.state import ROWS_MAX, SimulatorState, read_state, write_state
 from simulators.output.order import DAYS_BEFORE, Order, days_needed
 from simulators.output.progress import Goal
 from simulators.scenarios.scenario import NORMAL, Scenario
@@ -42,7 +42,6 @@ class Simulation:
     lots: Mapping[str, int] | None
     """Line path → lots that are still to be made; None = no end."""
     stop_ns: int | None
-    rows_max: int
     truth: TruthWriter | None = None
     """Keeps what is true of each cycle; None = it is not kept."""
     windows: dict[str, Window] = field(default_factory=dict)
@@ -64,7 +63,6 @@ class Simulation:
             scenario=self.scenario,
             lots=left,
             stop_ns=FOREVER_NS if self.stop_ns is None else self.stop_ns,
-            rows_max=self.rows_max,
             computed=self._computed,
         )
 
@@ -83,7 +81,7 @@ class Simulation:
 
     def _again(self, line: str, state: SimulatorState) -> Iterator[Publication]:
         before = replace(state, lines={line: replace(state.lines[line], sent=0)})
-        return line_publications(self.plant, before, line, scenario=self.scenario, lots=None, rows_max=self.rows_max)
+        return line_publications(self.plant, before, line, scenario=self.scenario, lots=None)
 
     def _computed(self, cycle: Cycle) -> None:
         self.windows |= {active.fault.label: active.window for active in cycle.active}
@@ -112,7 +110,11 @@ def anew(plant: Plant, order: Order, scenario: Scenario | None = None) -> Simula
     order.check_end(scenario)
     start_ns = order.start_ns if order.start_ns is not None else scenario.start_ns
     state = beginning(
-        plant, seed=order.seed_of(scenario), start_ns=START_NS if start_ns is None else start_ns, scenario=scenario
+        plant,
+        seed=order.seed_of(scenario),
+        start_ns=START_NS if start_ns is None else start_ns,
+        scenario=scenario,
+        rows_max=ROWS_MAX if order.rows_max is None else order.rows_max,
     )
     return _simulation(plant, scenario, state, order)
 
@@ -132,7 +134,13 @@ def opening(plant: Plant, path: Path, order: Order, clock: Clock) -> Simulation:
             needed = days_needed(order.lots_of(scenario), order.days_of(scenario), scenario.calendar)
             days = max(DAYS_BEFORE, math.ceil(needed))
             start_ns = (clock() // HOUR_NS - days * DAY_H) * HOUR_NS
-        state = beginning(plant, seed=order.seed_of(scenario), start_ns=start_ns, scenario=scenario)
+        state = beginning(
+            plant,
+            seed=order.seed_of(scenario),
+            start_ns=start_ns,
+            scenario=scenario,
+            rows_max=ROWS_MAX if order.rows_max is None else order.rows_max,
+        )
         write_state(path, state)
     else:
         scenario = _check_state(state, plant, path, order)
@@ -153,7 +161,6 @@ def _simulation(plant: Plant, scenario: Scenario, state: SimulatorState, order: 
         state=state,
         lots=None if lots is None else dict.fromkeys(state.lines, lots),
         stop_ns=order.stop_ns(scenario, state.start_ns),
-        rows_max=order.rows_max,
         truth=truth,
     )
 
@@ -169,6 +176,11 @@ def _check_state(state: SimulatorState, plant: Plant, path: Path, order: Order) 
     if order.seed is not None and order.seed != state.seed:
         raise SettingsError(
             f"--seed: got {order.seed}; expected {state.seed}, the seed of the simulation in {path}: leave it out to"
+            f" go on, {otherwise}"
+        )
+    if order.rows_max is not None and order.rows_max != state.rows_max:
+        raise SettingsError(
+            f"--rows: got {order.rows_max}; expected {state.rows_max}, as in the simulation in {path}: leave it out to"
             f" go on, {otherwise}"
         )
     if order.start_ns is not None and order.start_ns != state.start_ns:

@@ -14,9 +14,10 @@ from filiere.clock import NS_PER_S, parse_time, to_text
 from filiere.errors import NotFound, ScenarioError
 from filiere.events import Event, RunStarted
 from filiere.plant import Plant
-from simulators.line.cycle import ROWS_MAX, Cycle, Publication
+from simulators.line.cycle import Cycle, Publication
 from simulators.line.rows import NS_PER_MS, DeviceRows
 from simulators.line.simulation import beginning, line_cycles, simulate
+from simulators.line.state import ROWS_MAX
 from simulators.line.truth import LotTruth
 from simulators.scenarios.scenario import NORMAL, Scenario
 from simulators.scenarios.scenario_file import LOTS_MAX, SEED_MAX

@@ -46,6 +46,13 @@ def test_all_lots_that_are_asked_for_are_made_before_now(tmp_path: Path, lots: i
     assert max(publication.time_ns for publication in slowest) < NOW_NS
 
 
+def test_messages_stay_as_large_as_they_were_when_a_simulation_goes_on(tmp_path: Path):
+    go_on(tmp_path, opened(tmp_path, rows_max=3), messages=40)
+    assert opened(tmp_path).state.rows_max == 3
+    with pytest.raises(SettingsError, match="--rows: got 5; expected 3"):
+        opened(tmp_path, rows_max=5)
+
+
 def test_a_month_on_working_days_fits_before_now_too():
     calendar = Calendar(days=frozenset(range(5)), start_minute=360, lots_a_day=3)
     assert days_needed(60, None, calendar) >= 28
