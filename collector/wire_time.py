@@ -3,12 +3,11 @@
 import re
 from typing import Any
 
-from filiere.clock import from_ns, parse_time, to_text
+from filiere.clock import NS_PER_MS, from_ns, parse_time, to_text
 from filiere.errors import MessageRefused
 
 TIME_NS_MAX = 2**62
 """Both sides of 1970, so that the difference of any two times fits 64 bits."""
-NS_PER_MS = 1_000_000
 TIME_MS_MAX = TIME_NS_MAX // NS_PER_MS
 
 LOCAL_TIME, BAD_TIME = "local_time", "bad_time"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 Clock = Callable[[], int]
 """Returns UTC nanoseconds since 1970-01-01."""
 
-NS_PER_S = 1_000_000_000
+NS_PER_MS, NS_PER_S = 1_000_000, 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -15,7 +15,8 @@ import msgspec
 
 from collector.codec import WRONG_SHAPE
 from collector.foreign.births import BIRTHS_MAX, Births
-from collector.wire_time import BAD_TIME, NS_PER_MS, TIME_NS_MAX
+from collector.wire_time import BAD_TIME, TIME_NS_MAX
+from filiere.clock import NS_PER_MS
 from filiere.errors import MessageRefused, SettingsError
 from filiere.message_log import Message
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from filiere.clock import NS_PER_MS
 from filiere.events import RunClosed, RunStarted
 from filiere.plant import Plant
 from simulators.line.messages import Publication
-from simulators.line.rows import NS_PER_MS, DeviceRows
+from simulators.line.rows import DeviceRows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,4 +72,3 @@ STOPPED = Label(fr="Arrêtée : {fault}", en="Stopped: {fault}")
 NOTHING_TO_STOP = Label(
     fr="Choisir une panne en cours dans la liste, puis x.", en="Choose a fault that is there in the list, then x."
 )
-ASKED = Label(fr="Demandé à la simulation…", en="Asked of the simulation…")

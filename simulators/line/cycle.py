@@ -9,11 +9,11 @@ from filiere.clock import NS_PER_S
 from filiere.events import Event
 from filiere.plant import Line, Plant, Unit
 from simulators.faults.fault import FOREVER_NS, Active, Fault, Window
-from simulators.faults.operators import told
+from simulators.faults.operators import BATCH_WEIGHT, told
 from simulators.line.calendar import next_start_ns
 from simulators.line.display import Display, Shown, boot_of
 from simulators.line.grid import grid_of
-from simulators.line.machines import BATCH_WEIGHT, Machine, Ran
+from simulators.line.machines import Machine, Ran
 from simulators.line.material import aired
 from simulators.line.messages import (
     MESSAGE_SPAN_S,

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from filiere.clock import NS_PER_S
+from filiere.clock import NS_PER_MS, NS_PER_S
 from filiere.plant import Line, Signal, Unit
 from simulators.faults.fault import Active, ClockFault, RestartFault, SensorFault, Stretch, Window
 from simulators.line.grid import Grid
 from simulators.line.machines import Trace
 from simulators.line.physics import Array, Times, quantised
 from simulators.line.randomness import generator, token
-from simulators.line.rows import NS_PER_MS, DeviceRows
+from simulators.line.rows import DeviceRows
 from simulators.line.state import CycleStart, SimulatorState
 
 

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from filiere.clock import NS_PER_MS
 from filiere.plant import Line, Unit
 from simulators.line.models import SAMPLED, model_name
 from simulators.line.physics import Array, Times
 from simulators.line.plan import Plan
 from simulators.line.randomness import token
-from simulators.line.rows import NS_PER_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,6 @@ from simulators.line.physics import Array, trapezoid, trapezoid_done
 from simulators.line.plan import Plan, Stage
 from simulators.line.randomness import autoregressive, generator
 
-BATCH_WEIGHT = "batch_weight"
 PHI_MOST = 0.9999
 """Noise with more memory than this would never end a swing within a lot."""
 

@@ -7,12 +7,13 @@ from heapq import heappop, heappush
 import numpy as np
 
 from collector.codec import EVENTS, READINGS, encode_event, topic_text
+from filiere.clock import NS_PER_MS
 from filiere.events import Event, event_json
 from filiere.plant import Line
 from simulators.faults.fault import Active, NetworkFault
 from simulators.faults.network import arrivals
 from simulators.line.randomness import generator
-from simulators.line.rows import NS_PER_MS, DeviceRows
+from simulators.line.rows import DeviceRows
 from simulators.line.state import CycleStart
 
 TERMINAL = "terminal"

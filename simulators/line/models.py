@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 
 from filiere.errors import PlantError
 from filiere.plant import Unit
+from simulators.faults.operators import BATCH_WEIGHT
 from simulators.line.extruder import cooled_down, extruder
 from simulators.line.feeders import feeder
 from simulators.line.laboratory import laboratory, reading_times
-from simulators.line.machines import BATCH_WEIGHT, Machine, Model, Trace
+from simulators.line.machines import Machine, Model, Trace
 from simulators.line.parameters import text
 from simulators.line.pelletiser import pelletiser
 from simulators.line.physics import Array

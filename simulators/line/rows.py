@@ -7,9 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from collector.codec import ReadingsMessage, encode_readings
+from filiere.clock import NS_PER_MS
 from simulators.line.physics import Array, Times
-
-NS_PER_MS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

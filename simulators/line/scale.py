@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from simulators.line.machines import BATCH_WEIGHT, Machine, Trace
+from simulators.faults.operators import BATCH_WEIGHT
+from simulators.line.machines import Machine, Trace
 from simulators.line.parameters import number, positive
 from simulators.line.physics import SECONDS_PER_HOUR, Array, first_order
 from simulators.line.plan import Stage

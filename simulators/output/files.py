@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from collector.log.lines import line_of
+from filiere.clock import NS_PER_MS
 from filiere.errors import SettingsError
 from filiere.message_log import Message
 from filiere.plant import Line
 from simulators.line.messages import Publication
-from simulators.line.rows import NS_PER_MS
 from simulators.output.format import Format
 from simulators.output.pieces import Piece
 from simulators.output.table import EVENT_TIME, schema_of, table_of

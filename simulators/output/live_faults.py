@@ -22,13 +22,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from filiere.clock import NS_PER_S, Clock, system_clock
+from filiere.clock import NS_PER_MS, NS_PER_S, Clock, system_clock
 from filiere.errors import FiliereError, ScenarioError, SettingsError, StoreUnavailable
 from filiere.plant import Label, Plant
 from filiere.whole_file import whole_file
 from simulators.faults.catalogue import KINDS, overlap
 from simulators.faults.fault import FOREVER_NS, Fault, Onset, Window
-from simulators.line.rows import NS_PER_MS
 from simulators.scenarios.scenario_file import parse_fault
 
 FOLDER = "simulator-faults"

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from filiere.clock import NS_PER_MS
 from filiere.plant import Line, Unit
 from simulators.line.messages import Publication
-from simulators.line.rows import NS_PER_MS, DeviceRows
+from simulators.line.rows import DeviceRows
 
 EVENT_TIME, BOOT, SEQ = "event_time", "boot", "seq"
 """The columns before the signals."""

@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from collector.wire_time import TIME_NS_MAX
-from filiere.clock import NS_PER_S, to_ns, to_text
+from filiere.clock import NS_PER_MS, NS_PER_S, to_ns, to_text
 from filiere.errors import ScenarioError
 from simulators.replay.cells import Cell, number, shown
 from simulators.replay.dirt import Dirt, Findings
 
 NO_TIME = np.iinfo(np.int64).min
 """In place of a time that cannot be read."""
-NS_PER_US, NS_PER_MS = 1_000, 1_000_000
+NS_PER_US = 1_000
 S_PER_DAY = 86_400
 EXCEL_1970 = 25_569
 """1970-01-01 in days of a spreadsheet."""

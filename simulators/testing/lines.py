@@ -10,12 +10,12 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from filiere.clock import NS_PER_S, parse_time, to_text
+from filiere.clock import NS_PER_MS, NS_PER_S, parse_time, to_text
 from filiere.errors import NotFound, ScenarioError
 from filiere.events import Event, RunStarted
 from filiere.plant import Plant
 from simulators.line.cycle import Cycle, Publication
-from simulators.line.rows import NS_PER_MS, DeviceRows
+from simulators.line.rows import DeviceRows
 from simulators.line.simulation import beginning, line_cycles, simulate
 from simulators.line.state import ROWS_MAX
 from simulators.line.truth import LotTruth

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from collector.recorder.validation import TERMINAL
 from filiere.clock import NS_PER_S
 from simulators.faults.fault import Layer
-from simulators.line.machines import BATCH_WEIGHT
+from simulators.faults.operators import BATCH_WEIGHT
 from simulators.truth.conclusion import Conclusion, Source
 from simulators.truth.records import FaultTruth
 

@@ -17,10 +17,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from filiere.clock import NS_PER_MS
 from filiere.errors import NotFound, StoreRefused
 from simulators.faults.fault import Active, Layer
 from simulators.line.physics import Array
-from simulators.line.rows import NS_PER_MS, DeviceRows
+from simulators.line.rows import DeviceRows
 
 COMPRESSION_LEVEL = 3
 SEPARATOR = " "

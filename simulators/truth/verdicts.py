@@ -25,7 +25,7 @@ from filiere.plant import Label, Plant
 from processing.files import certificate_path, read_refusal, refusal_path
 from processing.quality import LotChart, LotQuality, Remembered, lot_quality
 from processing.release import COMPLETENESS_MIN, WORDS, Word, judge, judged
-from simulators.line.machines import BATCH_WEIGHT
+from simulators.faults.operators import BATCH_WEIGHT
 from simulators.truth.conclusion import Conclusion, Source
 from simulators.truth.flaws import Flaws
 from simulators.truth.folder import Truth

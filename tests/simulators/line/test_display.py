@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from collector.codec import decode_readings
-from filiere.clock import NS_PER_S
+from filiere.clock import NS_PER_MS, NS_PER_S
 from simulators.line.cycle import Cycle
-from simulators.line.rows import NS_PER_MS, DeviceRows
+from simulators.line.rows import DeviceRows
 from tests.simulators.builders import FLAX, START_NS, TEXTILE, cycles, fault, sequence_numbers, with_faults
 
 MELT = "extruder.melt_temp"
